@@ -50,8 +50,8 @@ bench-partitions: $(VENV)/ready ## measure memory and the event loop with many p
 bench-warehouse: $(VENV)/ready ## measure rows per second into the warehouse, three ways, and its delay; options CHANGES=200000 SECONDS=20
 	@$(BIN)/python -m bench warehouse $(if $(CHANGES),--changes $(CHANGES)) $(if $(SECONDS),--seconds $(SECONDS))
 
-bench-source: $(VENV)/ready ## measure the capture of changes from MariaDB and PostgreSQL; options RATE=200 SECONDS=30
-	@$(BIN)/python -m bench source $(if $(RATE),--rate $(RATE)) $(if $(SECONDS),--seconds $(SECONDS))
+bench-source: $(VENV)/ready ## measure the capture of changes from MariaDB and PostgreSQL; options RATE=200 SECONDS=30 QUIET=300
+	@$(BIN)/python -m bench source $(if $(RATE),--rate $(RATE)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(QUIET),--quiet $(QUIET))
 
 bench-batch: $(VENV)/ready $(BENCH_VENV)/ready ## measure the lake and plain pipelines; options SYSTEM=millrace CASE=first SIZE=0.1 REPEAT=3
 	@$(BIN)/python -m bench batch $(if $(SYSTEM),--system $(SYSTEM)) $(if $(CASE),--case $(CASE)) $(if $(SIZE),--size $(SIZE)) $(if $(CUSTOMERS),--customers $(CUSTOMERS)) $(if $(REPEAT),--repeat $(REPEAT))

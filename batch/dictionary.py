@@ -31,7 +31,8 @@ has the dimensions and facts. All times are UTC. In addition to its own columns
 
 - each table of Bronze has `_op` (c created, u updated, d deleted, r read), `_sequence` (orders the versions of a row),
   `_committed_at` (when the source committed the version), `_landed_at` and `_run_id` (when and by which run it was
-  landed), `_row_hash`, `_origin` (where it was read from), and `year`, `month`, `day` of landing;
+  landed), `_row_hash`, `_origin` (where it was read from), `_rest` (values of columns that the definition lacks, as
+  JSON), and `year`, `month`, `day` of landing;
 - each table of Silver has `_sequence`, `_committed_at`, `_row_hash`, `_deleted` (the source has deleted the row, which
   stays here as a tombstone for a while) and `_run_id`.
 

@@ -5,7 +5,7 @@ python -m bench latency [--system NAME,…] [--partitions N,…] [--rates N,…]
 python -m bench state [--orders N,…]                                      a worker's state: restore, size, failover
 python -m bench partitions [--cases PARTITIONS/WORKERS,…]                  memory and event loop with many partitions
 python -m bench warehouse [--changes N] [--seconds N]                     rows into PostgreSQL, three ways; delays
-python -m bench source [--rate N] [--seconds N] [--customers N]            capture from MariaDB and from PostgreSQL
+python -m bench source [--rate N] [--seconds N] [--customers N] [--quiet N] capture from MariaDB and from PostgreSQL
 python -m bench batch [--system NAME,…] [--case NAME,…] [--size N] [--repeat N]    lake, compared with plain pipelines
 """
 
@@ -94,6 +94,8 @@ def _add_source(actions: Any) -> None:
     capture.add_argument("--rate", type=_positive, default=200, help="changes per second (default: 200)")
     capture.add_argument("--seconds", type=_positive, default=30, help="duration in seconds (default: 30)")
     capture.add_argument("--customers", type=_positive, default=200_000, help="rows to read first (default: 200000)")
+    text = "seconds without a change, in which the log that PostgreSQL keeps is watched (default: 0, none)"
+    capture.add_argument("--quiet", type=int, default=0, help=text)
     capture.set_defaults(run=run_source)
 
 
@@ -168,7 +170,10 @@ def run_warehouse(asked: argparse.Namespace) -> int:
 
 def run_source(asked: argparse.Namespace) -> int:
     """Measure the capture of changes from each kind of source database, and write `.bench/source.json`."""
-    write_json("source", source.measured(rate=asked.rate, seconds=asked.seconds, customers=asked.customers, say=say))
+    rows = source.measured(
+        rate=asked.rate, seconds=asked.seconds, customers=asked.customers, quiet=asked.quiet, say=say
+    )
+    write_json("source", rows)
     return 0
 
 

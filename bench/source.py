@@ -1,4 +1,8 @@
-"""Measure the capture of changes from each kind of source database: its snapshot, and the time from commit to topic."""
+"""Measure the capture of changes from each kind of source database: its snapshot, and the time from commit to topic.
+
+PostgreSQL keeps the part of its log that the connector's slot may still need. How much that is while nothing changes in
+the dataset is measured beside another database on the same server, which is written to all the time.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +17,15 @@ import msgspec
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
 from bench.testbed import Say, StackTestbed
+from config.database_settings import PostgresSettings
 from config.dataset import load_definition
 from config.definition import Definition
 from config.engines import engine_of
+from config.engines.base import Connection
 from config.settings import environment_with
 from demo.proof import percentile
+from ops.connector.settings import slot_name
+from ops.connector.slots import read_slot
 from ops.database import connected
 from stack.errors import StackError
 from stack.site import REPOSITORY
@@ -27,6 +35,7 @@ from streams.topics import topic_under
 SERVERS: Final = ("kafka", "connect", "mariadb", "postgres", "redis")
 DATASETS: Final = ("project_db", "shop")
 TABLE: Final = "customers"
+NEIGHBOUR: Final = "neighbour"
 PARTITIONS: Final = 4
 WRITERS: Final = 2
 WARM_UP_S: Final = 3.0
@@ -35,13 +44,24 @@ SIZE: Final = "0.002"
 """Size of the other tables, which are read too."""
 
 
-def measured(*, rate: int, seconds: int, customers: int, say: Say) -> list[dict[str, Any]]:
-    """Measure each kind of database, one after the other on the same servers; return a row for each."""
+QUIET_POLL_S: Final = 1.0
+NEIGHBOUR_ROWS: Final = 200
+"""Rows of 1 kB that the other database gets each second: the slot must move, or it pins 64 MB within minutes."""
+
+
+def measured(*, rate: int, seconds: int, customers: int, quiet: int, say: Say) -> list[dict[str, Any]]:
+    """Measure each kind of database, one after the other on the same servers; return a row for each.
+
+    Args:
+        quiet: seconds without a change of the dataset, in which PostgreSQL's slot is watched; 0: none.
+    """
     rows = []
     with StackTestbed.opened(SERVERS, partitions=PARTITIONS) as testbed:
         for dataset in DATASETS:
-            rows.append(_measured(testbed, load_definition(dataset), rate, seconds, customers))
+            rows.append(_measured(testbed, load_definition(dataset), rate, seconds, customers, quiet))
             say(_line(rows[-1]))
+            if "quiet" in rows[-1]:
+                say(_quiet_line(rows[-1]["quiet"]))
     return rows
 
 
@@ -52,7 +72,16 @@ def _line(row: Mapping[str, Any]) -> str:
     )
 
 
-def _measured(testbed: StackTestbed, definition: Definition, rate: int, seconds: int, customers: int) -> dict[str, Any]:
+def _quiet_line(row: Mapping[str, Any]) -> str:
+    return (
+        f"quiet for {row['seconds']} s beside {row['written_mb']} MB of log: the slot moved {row['slot_moved_mb']} MB "
+        f"in {row['steps']} steps, and pinned {row['pinned_most_mb']} MB at most, {row['pinned_last_mb']} MB at the end"
+    )
+
+
+def _measured(
+    testbed: StackTestbed, definition: Definition, rate: int, seconds: int, customers: int, quiet: int
+) -> dict[str, Any]:
     environment = environment_with({**testbed.environment, "DATASET": definition.name})
     for command in (
         ("dataset", "init", "--drop"),
@@ -65,6 +94,8 @@ def _measured(testbed: StackTestbed, definition: Definition, rate: int, seconds:
         arrivals = _Arrivals(testbed.kafka.bootstrap, topic_under(definition.topic_prefix, TABLE))
         spent_s = arrivals.read_snapshot(customers)
         delays = _delays(definition, environment, arrivals, rate, seconds, customers)
+        is_watched = quiet and definition.engine == "postgres"
+        watched = {"quiet": _watch_slot(definition, environment, quiet)} if is_watched else {}
     finally:
         _run(("connector", "delete"), environment)
     return {
@@ -75,6 +106,51 @@ def _measured(testbed: StackTestbed, definition: Definition, rate: int, seconds:
         "changes": len(delays),
         "p50_ms": round(percentile(delays, 0.5) * 1000, 1),
         "p99_ms": round(percentile(delays, 0.99) * 1000, 1),
+        **watched,
+    }
+
+
+def _watch_slot(definition: Definition, environment: Mapping[str, str], seconds: int) -> dict[str, Any]:
+    """Write to another database for so long, and note where the connector's slot stands."""
+    login = PostgresSettings.read(environment)
+    with connected(login, definition.database, definition.schema) as connection:
+        connection.rollback()
+        connection.driver.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(f"CREATE DATABASE {NEIGHBOUR}")
+        connection.driver.autocommit = False
+        with connected(login, NEIGHBOUR) as neighbour, neighbour.cursor() as cursor:
+            cursor.execute("CREATE TABLE rows (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, body text)")
+            slots, deadline = [_slot(connection, definition)], time.monotonic() + seconds
+            while time.monotonic() < deadline:
+                cursor.execute(
+                    "INSERT INTO rows (body) SELECT repeat('x', 1000) FROM generate_series(1, %s)", (NEIGHBOUR_ROWS,)
+                )
+                neighbour.commit()
+                time.sleep(QUIET_POLL_S)
+                slots.append(_slot(connection, definition))
+    return _quiet_row(slots, seconds)
+
+
+def _slot(connection: Connection, definition: Definition) -> tuple[int, int]:
+    """Return the place from which on the server keeps the log for the slot, and how many bytes that are."""
+    slot = read_slot(connection, slot_name(definition.name, 0))
+    assert slot is not None
+    assert slot.kept_from is not None
+    assert slot.kept_bytes is not None
+    return slot.kept_from, slot.kept_bytes
+
+
+def _quiet_row(slots: list[tuple[int, int]], seconds: int) -> dict[str, Any]:
+    """Summarise where a slot kept the log from, and how much, at one time after the other."""
+    (first, first_kept), (last, last_kept) = slots[0], slots[-1]
+    return {
+        "seconds": seconds,
+        "written_mb": round((last + last_kept - first - first_kept) / 1e6, 1),
+        "slot_moved_mb": round((last - first) / 1e6, 1),
+        "steps": len({place for place, _ in slots}) - 1,
+        "pinned_most_mb": round(max(kept for _, kept in slots) / 1e6, 1),
+        "pinned_last_mb": round(last_kept / 1e6, 1),
     }
 
 

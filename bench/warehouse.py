@@ -106,7 +106,7 @@ class _Changes:
 
     def __init__(self, testbed: StackTestbed) -> None:
         self._producer = Producer(
-            {"bootstrap.servers": testbed.kafka.bootstrap, "partitioner": "murmur2", "linger.ms": 20}
+            {"bootstrap.servers": testbed.kafka.bootstrap, "partitioner": "murmur2", "linger.ms": 20, "log_level": 2}
         )
         self._topic = topic_under(load_definition(DATASET).topic_prefix, "customers")
         self._lsn = FIRST_LSN

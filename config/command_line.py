@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, NoReturn, TypeVar
 
+from config import parsing
 from config.errors import OperatorError
 
 Value = TypeVar("Value")
@@ -89,6 +90,12 @@ def argument(parse: Callable[[str], Value]) -> Callable[[str], Value]:
             raise argparse.ArgumentTypeError(str(error)) from None
 
     return parse_argument
+
+
+def add_metrics_option(parser: argparse.ArgumentParser, *, condition: str = "") -> None:
+    """Add the option `--metrics`, for a program that can serve metrics for Prometheus."""
+    text = f"{condition}serve metrics for Prometheus here (default: nowhere)"
+    parser.add_argument("--metrics", type=argument(parsing.host_and_port), metavar="HOST:PORT", help=text)
 
 
 def exit_code_lines() -> list[str]:

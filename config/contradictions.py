@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from config.definition import (
     ENGINES,
@@ -201,8 +201,9 @@ def _range_faults(table: Table, rule: Range) -> Iterator[str]:
 
 
 def subject_faults(tables: Sequence[Table]) -> Iterator[str]:
-    """List contradictions between the subject, the key and the personal columns of each table."""
+    """List contradictions between the subjects, the key and the personal columns of each table."""
     seen: dict[str, str] = {}
+    persons = {table.subject for table in tables}
     for index, table in enumerate(tables):
         personal = [column.name for column in table.columns if column.personal]
         place = f"tables[{index}]"
@@ -211,8 +212,10 @@ def subject_faults(tables: Sequence[Table]) -> Iterator[str]:
             for name in personal
             if name in table.key
         )
+        yield from (f"{place}.columns: {fault}" for fault in _referring_faults(table, persons))
         if table.subject is None:
-            yield from (f"{place}.columns: {name!r} can't be personal: the table has no subject" for name in personal)
+            of_nobody = [] if any(column.subject for column in table.columns) else personal
+            yield from (f"{place}.columns: {name!r} can't be personal: the table has no subject" for name in of_nobody)
             continue
         if not personal:
             yield f"{place}.subject: none of the columns is personal"
@@ -221,6 +224,15 @@ def subject_faults(tables: Sequence[Table]) -> Iterator[str]:
         if table.subject in seen:
             yield f"{place}.subject: {table.subject!r} is already the subject of table {seen[table.subject]!r}"
         seen[table.subject] = table.name
+
+
+def _referring_faults(table: Table, persons: Collection[str | None]) -> Iterator[str]:
+    """List contradictions of columns that refer to a person."""
+    for column in table.columns:
+        if column.subject is not None and column.subject not in persons:
+            yield f"{column.name!r} has the subject {column.subject!r}, which no table has"
+        if column.subject is not None and table.subject is not None:
+            yield f"{column.name!r} can't have a subject: the rows of the table are persons themselves"
 
 
 def _completeness_faults(definition: Definition, rule: Completeness) -> Iterator[str]:

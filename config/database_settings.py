@@ -47,14 +47,17 @@ class PostgresSettings(SettingsGroup):
 
 @dataclass(frozen=True, kw_only=True)
 class WarehouseDatabaseSettings(SettingsGroup):
-    """Address of the warehouse, a PostgreSQL database, and the login of its owner."""
+    """Address of the warehouse, a PostgreSQL database, and the login of its owner.
+
+    With a host of its own it has its own port and login too: the source's login is not sent to another server.
+    """
 
     engine: ClassVar[str] = "postgres"
 
     host: str = setting("WAREHOUSE_HOST|PGHOST", parsing.text)
-    port: int = setting("WAREHOUSE_PORT|PGPORT", parsing.whole(1, 65535), 5432)
-    user: str = setting("WAREHOUSE_USER|PGUSER", parsing.text)
-    password: str = setting("WAREHOUSE_PASSWORD|PGPASSWORD", parsing.text, secret=True)
+    port: int = setting("WAREHOUSE_PORT|PGPORT", parsing.whole(1, 65535), 5432, unless="WAREHOUSE_HOST")
+    user: str = setting("WAREHOUSE_USER|PGUSER", parsing.text, unless="WAREHOUSE_HOST")
+    password: str = setting("WAREHOUSE_PASSWORD|PGPASSWORD", parsing.text, secret=True, unless="WAREHOUSE_HOST")
     database: str = setting("WAREHOUSE_DATABASE", parsing.name, "warehouse")
     tls: str = setting("WAREHOUSE_SSLMODE|PGSSLMODE", parsing.one_of(*encryption.POSTGRES), "prefer")
     ca_file: Path | None = setting("WAREHOUSE_SSLROOTCERT|PGSSLROOTCERT", parsing.file, None)

@@ -51,6 +51,7 @@ class Column(Part, frozen=True):
         scale: maximum number of digits of a decimal after the decimal point.
         description: explanation of the values and their unit.
         personal: whether the values are personal data, which `millrace lake erase` removes.
+        subject: kind of person whose key the column has; the rows of a person are erased with the person.
         zero_is_null: whether the zero date of MySQL (0000-00-00) stands for NULL.
     """
 
@@ -62,6 +63,7 @@ class Column(Part, frozen=True):
     scale: Annotated[int, Meta(ge=0, le=38)] | None = None
     description: Sentence | None = None
     personal: bool = False
+    subject: Literal["customer"] | None = None
     zero_is_null: bool = False
 
     @property

@@ -91,6 +91,14 @@ def bootstrap(raw: str) -> str:
     return ",".join(servers)
 
 
+def host_and_port(raw: str) -> tuple[str, int]:
+    """Parse the address at which a program is to listen, such as 127.0.0.1:9404 or [::1]:9404."""
+    host, _, port = raw.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
+        raise ValueError(f"invalid address {raw!r}: use a host and a port, such as 127.0.0.1:9404")
+    return host.strip("[]"), int(port)
+
+
 def web_addresses(raw: str) -> tuple[str, ...]:
     """Parse the addresses of web servers, such as http://127.0.0.1:6070, separated by commas."""
     try:
@@ -163,6 +171,12 @@ def one_of(*choices: str) -> Callable[[str], str]:
         return raw.strip()
 
     return parse
+
+
+def compression(raw: str) -> str | None:
+    """Parse the name of a compression of Kafka's records; `none` is None."""
+    name = one_of("none", "gzip", "snappy", "lz4", "zstd")(raw)
+    return None if name == "none" else name
 
 
 def memory(raw: str) -> str:

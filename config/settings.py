@@ -21,7 +21,8 @@ from config.settings_group import SettingsError, SettingsGroup, setting
 
 @dataclass(frozen=True, kw_only=True)
 class KafkaSettings(SettingsGroup):
-    """Address of Kafka, how to connect to it, and the numbers of partitions and replicas of its topics.
+    """Address of Kafka, how to connect to it, the numbers of partitions and replicas of its topics, and the compression
+    of what the workers write to it.
 
     `bootstrap` is a `Brokers`, which knows protocol, login and certificate authority as well.
     """
@@ -35,6 +36,7 @@ class KafkaSettings(SettingsGroup):
     ca_file: Path | None = setting("KAFKA_CA_FILE", parsing.file, None)
     order_partitions: int = setting("ORDER_PARTITIONS", parsing.whole(1, 1000), 4)
     replication_factor: int = setting("REPLICATION_FACTOR", parsing.whole(1, 9), 1)
+    output_compression: str | None = setting("OUTPUT_COMPRESSION", parsing.compression, "zstd")
 
     def __post_init__(self) -> None:
         security = KafkaSecurity(
@@ -240,6 +242,7 @@ class MetricsSettings(WorkerSettings):
     late_s: float = setting("METRICS_LATE_S", parsing.number(60, 30 * 86_400), 3_600.0)
     high_value: float | None = setting("ALERT_HIGH_VALUE", parsing.number(0.01, 1e12), None)
     bulk: int | None = setting("ALERT_BULK", parsing.whole(1, 2**31 - 1), None)
+    key_prefix: str | None = setting("METRICS_KEY_PREFIX", parsing.text, None)
 
 
 @dataclass(frozen=True, kw_only=True)

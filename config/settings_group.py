@@ -23,9 +23,15 @@ class _Required:
 _REQUIRED = _Required()
 
 
-def setting(name: str, parse: Callable[[str], Any], default: Any = _REQUIRED, *, secret: bool = False) -> Any:
-    """Declare a field that reads the environment variable `name`; with `a|b`, the first of the two that is set."""
-    return field(metadata={"names": name.split("|"), "parse": parse, "default": default}, repr=not secret)
+def setting(
+    name: str, parse: Callable[[str], Any], default: Any = _REQUIRED, *, secret: bool = False, unless: str = ""
+) -> Any:
+    """Declare a field that reads the environment variable `name`; with `a|b`, the first of the two that is set.
+
+    If the variable `unless` is set, `b` does not count: it belongs to another server.
+    """
+    fields = {"names": name.split("|"), "parse": parse, "default": default, "unless": unless}
+    return field(metadata=fields, repr=not secret)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +50,8 @@ class SettingsGroup:
         faults: list[str] = []
         for item in dataclasses.fields(cls):
             names, default = item.metadata["names"], item.metadata["default"]
+            if source.get(item.metadata["unless"], "") != "":
+                names = names[:1]
             name = next((n for n in names if source.get(n, "") != ""), names[0])
             raw = source.get(name, "")
             if raw == "" and default is not _REQUIRED:

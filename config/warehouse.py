@@ -8,7 +8,7 @@ from typing import Final
 
 from config.definition import LogicalType, Table, WarehouseTable
 
-OWN_TABLES: Final = frozenset({"stream_offsets", "dlq_events"})
+OWN_TABLES: Final = frozenset({"stream_offsets", "dlq_events", "erased_rows"})
 """Tables that the warehouse has in each schema for itself."""
 
 OWN_COLUMNS: Final = {

@@ -23,6 +23,7 @@ from ops.topics import apply_topics
 from stack.errors import StackError
 from streams.topics import Direction, catalogue_of
 
+KILL_SINKS_S: Final = (3.0, 50.0)
 KILL_CONNECT_S: Final = 15.0
 KILL_ARCHIVE_S: Final = 40.0
 ARCHIVED_LIMIT_S: Final = 180.0
@@ -36,12 +37,32 @@ class Killer(Protocol):
         """Kill a server and start it again; return the seconds until it was healthy."""
 
 
+class Sinks(Protocol):
+    """What the part needs of the warehouse and the live figures."""
+
+    def start(self) -> None:
+        """Start their workers."""
+
+    def wait_ready(self) -> None:
+        """Wait until the workers are ready."""
+
+    def kill(self) -> None:
+        """Kill the workers, and start them again."""
+
+    def await_equal(self, proof: ChangesProof) -> None:
+        """Wait until they have every change, and add the comparisons to the proof."""
+
+    def stop(self) -> None:
+        """Stop the workers."""
+
+
 class ChangesPart:
     """Capture of a dataset, a simulated life with faults, and the archive, on running servers.
 
     Args:
         environment: settings with which programs reach the servers.
         archive: the worker of `streams.archive`.
+        sinks: the workers of the warehouse and the live figures.
         servers: the demo's servers, of which Connect is killed.
     """
 
@@ -52,6 +73,7 @@ class ChangesPart:
         rows: DemoRows,
         environment: Mapping[str, str],
         archive: Worker,
+        sinks: Sinks,
         servers: Killer,
         progress: Progress,
     ) -> None:
@@ -61,6 +83,7 @@ class ChangesPart:
         self._capture = Capture(definition, environment)
         self._kafka = KafkaSettings.read(environment)
         self._archive = archive
+        self._sinks = sinks
         self._servers = servers
         self._progress = progress
         settings = ArchiveSettings.read(environment)
@@ -84,20 +107,24 @@ class ChangesPart:
             self._capture.begin()
 
     def live(self, proof: ChangesProof) -> None:
-        """Let the database live while its changes are archived, kill Connect and the worker, and wait for the archive.
+        """Let the database live while its changes are processed, kill Connect and the workers, and wait for the end.
 
         Raises:
             StackError: a server or worker did not start again, or changes were not archived in time.
         """
         try:
+            self._sinks.start()
             self._start_archive()
-            text = f"{LIFE_S:.0f} s of inserts, changes and deletions; Connect and the archive worker are killed"
+            self._sinks.wait_ready()
+            text = f"{LIFE_S:.0f} s of inserts, changes and deletions; Connect and all workers are killed"
             with self._progress.phase("life", text):
                 proof.operations = self._simulated(proof)
             with self._progress.phase("archive", "wait until every change is in Kafka and in the archive"):
                 self._await_archive(proof)
+            self._sinks.await_equal(proof)
         finally:
             self._archive.stop()
+            self._sinks.stop()
 
     def _load(self) -> int:
         with connected(self._database) as connection:
@@ -117,6 +144,8 @@ class ChangesPart:
         with ThreadPoolExecutor(1, "life") as pool:
             life = pool.submit(self._rows.live, self._database, stop)
             try:
+                _wait(life, began + KILL_SINKS_S[0])
+                self._sinks.kill()
                 _wait(life, began + KILL_CONNECT_S)
                 self._progress.note("kill Connect (SIGKILL), and start it again")
                 proof.connect_away_s = round(self._servers.kill("connect"), 1)
@@ -126,6 +155,8 @@ class ChangesPart:
                 self._archive.kill()
                 self._start_archive()
                 proof.archive_away_s = round(time.monotonic() - killed, 1)
+                _wait(life, began + KILL_SINKS_S[1])
+                self._sinks.kill()
                 return life.result()
             finally:
                 stop.set()

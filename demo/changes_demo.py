@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
 from config.definition import Definition
 from config.lake_names import lake_name
 from config.settings import DatasetSettings
-from demo.changes import KILL_ARCHIVE_S, KILL_CONNECT_S, ChangesPart
+from demo.changes import KILL_ARCHIVE_S, KILL_CONNECT_S, KILL_SINKS_S, ChangesPart, Sinks
 from demo.interruption import Interruption
 from demo.lake import LakePart
 from demo.orders_demo import ARCHIVE_SETTINGS
@@ -18,14 +18,15 @@ from demo.proof import ChangesProof
 from demo.rows import LIFE_S, DemoRows
 from demo.run import run_changes
 from demo.servers import SHOWN, Servers, lake_programs
+from demo.sinks import NoSinks, SinksPart, has_sinks
 from demo.workers import Worker
 from stack.local import Stack
 from stack.ports import free_ports
 from stack.servers import SOURCES
 
 PLAN: Final = """\
-Millrace demo of the dataset `{name}`: every change of its {database} database, captured, archived and refined,
-although servers and workers are killed; and a lake that equals the database. On real servers, on this machine, in about
+Millrace demo of the dataset `{name}`: every change of its {database} database, captured, archived{counted} and refined,
+although servers and workers are killed; {proven}. On real servers, on this machine, in about
 {total}:
 
   1. start {database}, Kafka, Kafka Connect with Debezium and Redis (downloaded once, on separate ports); meanwhile
@@ -33,14 +34,25 @@ although servers and workers are killed; and a lake that equals the database. On
   2. create the database; load
      {loaded};
      create the topics, register the Debezium connector, and wait for the end of its snapshot;
-  3. start MinIO, and archive every change there;
+  3. start MinIO, and archive every change there{written};
   4. {life:.0f} s of life: {rows};
-     kill Connect (SIGKILL) after {connect:.0f} s and the archive worker after {archive:.0f} s, and start both again;
-  5. wait until every change is in Kafka and in the archive, and count both;
+     in it, kill (SIGKILL) and start again:
+     Connect after {connect:.0f} s, the archive worker after {archive:.0f} s{killed};
+  5. wait until every change is in Kafka and in the archive, and count both{compared};
   6. fill the lake from the archive with Spark: Bronze, Silver and Gold of
      {tables};
   7. compare the lake with the database, row by row, and print the proof ({proof}).
 """
+WITH_SINKS: Final = {
+    "counted": ", counted",
+    "proven": "warehouse and lake equal the database",
+    "written": """; write it to the warehouse, a star schema in
+     PostgreSQL, and count it in Redis for live figures""",
+    "killed": f", the others after {' and '.join(f'{second:.0f} s' for second in KILL_SINKS_S)}",
+    "compared": """; compare the warehouse with the
+     database in SQL, and the figures with SQL over a history that triggers keep in the database""",
+}
+WITHOUT_SINKS: Final = {**dict.fromkeys(WITH_SINKS, ""), "proven": "and a lake that equals the database"}
 
 KEPT: Final = """\
 the servers are still running. To look around:
@@ -60,12 +72,16 @@ class ChangesDemo:
         folder: folder for the worker's data and all logs.
     """
 
-    measured_s = CHANGES_MEASURED_S
-
     def __init__(self, definition: Definition, rows: DemoRows, folder: Path) -> None:
         self._definition = definition
         self._rows = rows
         self._folder = folder
+        self._has_sinks = has_sinks(definition)
+
+    @property
+    def measured_s(self) -> Mapping[str, float]:
+        """The phases with their measured seconds."""
+        return {name: s for name, s in CHANGES_MEASURED_S.items() if self._has_sinks or name != "warehouse"}
 
     def plan_text(self, total_s: float, proof: str) -> str:
         """Describe what the demo will do; `proof` names the file of its result."""
@@ -79,6 +95,7 @@ class ChangesDemo:
             rows=self._rows.life_text,
             connect=KILL_CONNECT_S,
             archive=KILL_ARCHIVE_S,
+            **(WITH_SINKS if self._has_sinks else WITHOUT_SINKS),
             tables=f"{', '.join(others)} and {last}" if others else last,
             proof=proof,
         )
@@ -111,6 +128,9 @@ class ChangesDemo:
             application="streams.archive",
         )
         definition, programs = self._definition, lake_programs(stack.site.cache)
+        sinks: Sinks = NoSinks()
+        if self._has_sinks:
+            sinks = SinksPart(definition=definition, environment=environment, folder=self._folder, progress=progress)
         lake = LakePart(definition=definition, environment=environment, logs=self._folder / "logs", progress=progress)
         with Servers(stack, progress, interruption, background=programs, engine=definition.engine) as servers:
             changes = ChangesPart(
@@ -118,6 +138,7 @@ class ChangesDemo:
                 rows=self._rows,
                 environment=environment,
                 archive=archive,
+                sinks=sinks,
                 servers=servers,
                 progress=progress,
             )

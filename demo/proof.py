@@ -6,9 +6,11 @@ import json
 import math
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
+
+from demo.sinks_proof import FiguresProof, WarehouseProof
 
 LINE_WIDTH: Final = 112
 LAYERS: Final = ("bronze", "silver", "gold")
@@ -56,7 +58,7 @@ class LakeProof:
     def write(self, path: Path) -> None:
         """Write the proof to a JSON file, and create its folder if missing."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        figures = {**vars(self), "seconds": self.seconds, "stream_passed": self.stream_passed, "passed": self.passed}
+        figures = {**asdict(self), "seconds": self.seconds, "stream_passed": self.stream_passed, "passed": self.passed}
         path.write_text(json.dumps(figures, indent=2) + "\n")
 
     def lines(self) -> list[str]:
@@ -134,7 +136,7 @@ class Proof(LakeProof):
 
 @dataclass(kw_only=True)
 class ChangesProof(LakeProof):
-    """Measurements and verdicts of the demo of any other dataset: its changes, captured and archived.
+    """Measurements and verdicts of the demo of any other dataset: its changes, captured, archived and counted.
 
     Attributes:
         rows: number of rows loaded before the connector was created.
@@ -143,6 +145,7 @@ class ChangesProof(LakeProof):
         archived: number of records in the archive.
         connect_away_s: seconds from the kill of Connect until it answered again.
         archive_away_s: seconds from the kill of the archive's worker until it was ready again.
+        warehouse, figures: what the other two workers kept; None for a dataset that has none.
     """
 
     rows: int = 0
@@ -151,11 +154,23 @@ class ChangesProof(LakeProof):
     archived: int = 0
     connect_away_s: float = 0.0
     archive_away_s: float = 0.0
+    warehouse: WarehouseProof | None = field(default_factory=WarehouseProof)
+    figures: FiguresProof | None = field(default_factory=FiguresProof)
+
+    @property
+    def archive_passed(self) -> bool:
+        """Whether there are changes after the snapshot, and the archive has as many records as the topics."""
+        return self.captured > self.rows > 0 and self.captured == self.archived
 
     @property
     def stream_passed(self) -> bool:
-        """Whether there are changes after the snapshot, and the archive has as many records as the topics."""
-        return self.captured > self.rows > 0 and self.captured == self.archived
+        """Whether archive, warehouse and figures have every change."""
+        return self.archive_passed and all(part.is_equal for part in self._sinks.values())
+
+    @property
+    def _sinks(self) -> dict[str, WarehouseProof | FiguresProof]:
+        parts = {"warehouse": self.warehouse, "figures": self.figures}
+        return {name: part for name, part in parts.items() if part is not None}
 
     def stream_lines(self) -> list[str]:
         """Format the result of what comes before the lake as lines of text."""
@@ -166,14 +181,21 @@ class ChangesProof(LakeProof):
             f"Connect killed (SIGKILL), away for     {self.connect_away_s:>10.1f} s",
             f"archive worker killed, away for        {self.archive_away_s:>10.1f} s",
             *_wrapped(f"simulated life: {self.operations}"),
+            *(line for part in self._sinks.values() for line in part.lines()),
         ]
 
     def conclusion(self) -> str:
         """Format the verdict as one line."""
         if self.passed:
-            return "PASSED: every change is in the archive once, and the lake equals the database"
-        changes = "are" if self.stream_passed else "are not"
-        return f"FAILED: the changes {changes} all archived, the lake {'passed' if self.lake_passed else 'failed'}"
+            found = (
+                "archived and counted once; warehouse and lake equal"
+                if self._sinks
+                else "archived once; the lake equals"
+            )
+            return f"PASSED: every change is {found} the database"
+        sinks = {name: part.is_equal for name, part in self._sinks.items()}
+        parts = {"archive": self.archive_passed, **sinks, "lake": self.lake_passed}
+        return "FAILED: " + ", ".join(f"{name} {'passed' if passed else 'failed'}" for name, passed in parts.items())
 
 
 def _wrapped(line: str) -> list[str]:

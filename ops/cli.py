@@ -42,13 +42,14 @@ GROUPS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
             "register, watch and remove the Debezium connector; sweep lost deletions",
         ),
         "schemas": ("ops.schemas", "write and check the published JSON Schemas"),
-        "warehouse": ("ops.warehouse", "create, show and remove a dataset's tables in the warehouse"),
+        "warehouse": ("ops.warehouse.commands", "create, show, check and remove a dataset's tables in the warehouse"),
     },
     "run": {
         "worker": ("ops.worker", "run a worker of an application: orders, lookups, archive, warehouse or metrics"),
         "lake": ("ops.lake", "build, read and maintain the lake"),
     },
     "operate": {
+        "doctor": ("ops.doctor.command", "look at every server and worker, and say what is wrong and what to do"),
         "dead-letters": ("ops.dead_letters.commands", "list, show and replay dead letters"),
         "locks": ("ops.locks", "list order locks, and release those of a retired deployment"),
     },

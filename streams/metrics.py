@@ -40,6 +40,8 @@ sink = FigureSink(
     app,
     window_s=settings.window_s,
     bulk=settings.bulk or metrics.alerts.bulk or 0,
+    dataset=definition.name,
+    prefix=settings.key_prefix or "",
 )
 processor = MetricsProcessor(settings.metrics_app_id)
 
@@ -68,4 +70,4 @@ for table in definition.tables:
     agents.append(app.agent(topic, name=f"metrics-{table.name}")(submitting(fold)))
 
 app.start_with(sink)
-declare_pages(app, counted={"metrics": sink})
+declare_pages(app, counted={"metrics": sink}, figures=sink.newest.figures, collector=sink.newest)

@@ -29,7 +29,7 @@ from streams.adapters.redis import RedisClient
 from streams.model.change import change_decoder
 from streams.model.order import OrderColumns, OrderDetailColumns
 from streams.runtime.partition.origins import OriginRule
-from streams.runtime.web.pages import declare_pages
+from streams.runtime.web.pages import Part, declare_pages
 from streams.topics import (
     APPENDED_HEADERS,
     DEAD_LETTERS,
@@ -43,8 +43,10 @@ from tables import order_cache, order_state
 from tables.payment_methods import PaymentMethods
 from tables.source_epochs import begun_epoch
 from tables.views import incomplete
+from tables.views import lake as lake_records
 from tables.views import orders as views
 from tables.views.incomplete import IncompleteCollector
+from tables.views.lake import LakeRecords, lake_section
 from tables.views.people import waiting_orders
 from tables.views.rules import ORDER_RULES
 
@@ -114,16 +116,17 @@ app.pipeline(
         foreign_headers=APPENDED_HEADERS,
     ),
 )
-app.start_with(payment_methods, guard, cache)
+lake = LakeRecords(RedisClient(redis.url, database=lake_records.DATABASE), settings.dataset)
+app.start_with(payment_methods, guard, cache, lake)
 order = app.agent(orders, name="order")(order_agent)
 details = app.agent(order_details, name="order_details")(order_details_agent)
 views.declare(app, state)
 declare_pages(
     app,
     counted={"orders": completion, "guard": guard, "cache": cache, "payment_methods": payment_methods},
-    figures=lambda: incomplete.figures(app),
+    figures=lambda: {**incomplete.figures(app), "lake": lake.figures()},
     collector=IncompleteCollector(app),
     rules=ORDER_RULES,
     published=lambda: completion.counts["completed"],
-    waiting=waiting_orders(app, state),
+    parts={"waiting": waiting_orders(app, state), "lake": Part(figures=lake.figures, section=lake_section)},
 )

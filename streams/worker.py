@@ -34,6 +34,7 @@ def transactional_app(app_id: str, kafka: KafkaSettings, settings: WorkerSetting
         waiting_max_bytes=settings.waiting_max_bytes,
         record_batch_max_bytes=settings.record_batch_max_bytes,
         transaction_timeout_ms=settings.transaction_timeout_ms,
+        output_compression=kafka.output_compression,
         changelog_delete_retention_s=CHANGELOG_DELETE_RETENTION_S,
         topic_partitions=kafka.order_partitions,
         topic_replication_factor=kafka.replication_factor,

@@ -30,7 +30,10 @@ class DeadLetterProducer:
         async with self._starting:  # several partitions may commit at the same time
             if self._producer is None:
                 producer = aiokafka.AIOKafkaProducer(
-                    **self._app.kafka_client, enable_idempotence=True, max_request_size=LARGEST_REQUEST_BYTES
+                    **self._app.kafka_client,
+                    enable_idempotence=True,
+                    compression_type=self._app.output_compression,
+                    max_request_size=LARGEST_REQUEST_BYTES,
                 )
                 try:
                     await producer.start()

@@ -5,29 +5,36 @@
     realtime:metrics:countries:{minute}   hash: country → orders placed
     realtime:metrics:velocity             orders per minute, over the last five full minutes
     alerts:high_value, alerts:bulk        streams: order, and total_cents or quantity
+    metrics:counted:{minute}              hash: order → total in cents, of the orders that the minute counts
     metrics:countries                     hash: customer → country
     metrics:quantity:{order}              pieces of the order so far
+    metrics:dataset                       name of the dataset
+
+All keys begin with a prefix if the sink has one, so that the figures of several datasets fit in one Redis.
 
 One script call writes all that a turn (a micro-batch of a partition) adds and, atomically with it, the next offset to
 read, in the hash `metrics_offsets:{app id}` (`tables/redis_offsets.py`). So each change is counted once. If Redis loses
-its data, all changes are counted again, except in windows that have ended.
+its data, all changes are counted again, except in windows that have ended. An order's correction or deletion counts
+only if its placing was counted, so that one that a snapshot read takes nothing away.
 """
 
 from __future__ import annotations
 
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, cast
 
 from mode import Service
 
 from streams.adapters.redis import Script, ScriptCaller
+from streams.model.errors import SinkAwayError
 from streams.model.figures import Figure, minutes_before
 from streams.runtime.faust.app import TransactionalApp
 from streams.runtime.partition.batch import OutputRecord
 from tables.dead_letters import DeadLetterProducer
-from tables.redis_offsets import RedisOffset
+from tables.newest import NewestChange
+from tables.redis_offsets import RedisOffset, stored_text
 
 DATABASE: Final = 3
 STATS: Final = "cdc:stats:"
@@ -41,29 +48,48 @@ BULK: Final = "alerts:bulk"
 MOST_ALERTS: Final = 1_000
 """About how many alerts of each kind are kept."""
 
+COUNTED: Final = "metrics:counted:"
 COUNTRY_OF: Final = "metrics:countries"
 QUANTITY: Final = "metrics:quantity:"
+DATASET: Final = "metrics:dataset"
 _OFFSETS: Final = "metrics_offsets:"
+
+CLAIM: Final = Script("""\
+-- {key, dataset} -> the dataset that the figures are of, which is this one if there was none
+local key, dataset = unpack(cmsgpack.unpack(ARGV[1]))
+redis.call('SET', key, dataset, 'NX')
+return redis.call('GET', key)
+""")
 
 ADD: Final = Script("""\
 -- what a turn adds, and where it ends -> 1, or 0 if another offset is stored
 local turn = cmsgpack.unpack(ARGV[1])
 if (redis.call('HGET', turn.hash, turn.field) or '') ~= turn.expected then return 0 end
-for key, numbers in pairs(turn.numbers) do
-    for field, number in pairs(numbers) do redis.call('HINCRBY', key, field, number) end
-end
-for key, time in pairs(turn.newest) do
-    local known = tonumber(redis.call('HGET', key, 'last_change_ms') or '0')
-    if time > known then redis.call('HSET', key, 'last_change_ms', string.format('%.0f', time)) end
-end
+for kind, number in pairs(turn.kinds) do redis.call('HINCRBY', turn.stats, kind, number) end
+local newest = tonumber(redis.call('HGET', turn.stats, 'last_change_ms') or '0')
+if turn.newest > newest then redis.call('HSET', turn.stats, 'last_change_ms', string.format('%.0f', turn.newest)) end
 for customer, country in pairs(turn.countries) do
     if country == '' then redis.call('HDEL', turn.country_of, customer)
     else redis.call('HSET', turn.country_of, customer, country) end
 end
-for key, customers in pairs(turn.placed) do
-    for customer, number in pairs(customers) do
-        local country = redis.call('HGET', turn.country_of, customer) or 'unknown'
-        redis.call('HINCRBY', key, country, number)
+for _, each in ipairs(turn.orders) do
+    local minute, order, step, cents, customer = unpack(each)
+    local counted = turn.counted .. minute
+    local known = redis.call('HGET', counted, order)
+    if known or step == 1 then
+        local window = turn.window .. minute
+        if step == -1 then redis.call('HDEL', counted, order)
+        else redis.call('HSET', counted, order, string.format('%.0f', cents)) end
+        local more = (step == -1 and 0 or cents) - (known or 0)
+        redis.call('HINCRBY', window, 'orders', (known and 0 or 1) + (step == -1 and -1 or 0))
+        redis.call('HINCRBY', window, 'revenue_cents', string.format('%.0f', more))
+        redis.call('EXPIRE', counted, turn.window_s)
+        redis.call('EXPIRE', window, turn.window_s)
+        if not known and customer ~= '' then
+            local country = redis.call('HGET', turn.country_of, customer) or 'unknown'
+            redis.call('HINCRBY', turn.countries_of .. minute, country, 1)
+            redis.call('EXPIRE', turn.countries_of .. minute, turn.window_s)
+        end
     end
 end
 for order, number in pairs(turn.pieces) do
@@ -78,7 +104,6 @@ for _, alert in ipairs(turn.high) do
     redis.call('XADD', turn.high_alerts, 'MAXLEN', '~', turn.most, '*', 'order', alert[1],
         'total_cents', string.format('%.0f', alert[2]))
 end
-for _, key in ipairs(turn.windows) do redis.call('EXPIRE', key, turn.window_s) end
 redis.call('HSET', turn.hash, turn.field, turn.next)
 return 1
 """)
@@ -101,21 +126,35 @@ class FigureSink(Service):
         app: the application, whose consumer group's offsets are committed so that its lag can be monitored.
         window_s: seconds for which the figures of a minute, and the pieces of an order, are kept after the last change.
         bulk: number of pieces of an order that raises an alert; 0 for none.
+        dataset: name of the dataset that the figures are of.
+        prefix: beginning of all keys.
 
     Attributes:
         counts: changes by what they do, and alerts for high values (`high_value`).
+        newest: the newest change that this worker has counted.
     """
 
     def __init__(
-        self, client: ScriptCaller, app: TransactionalApp, *, window_s: float, bulk: int, **kwargs: Any
+        self,
+        client: ScriptCaller,
+        app: TransactionalApp,
+        *,
+        window_s: float,
+        bulk: int,
+        dataset: str,
+        prefix: str = "",
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.client = client
         self.app = app
         self.window_s = int(window_s)
         self.bulk = bulk
+        self.dataset = dataset
+        self.prefix = prefix
         self.dead_letters = DeadLetterProducer(app)
         self.counts: Counter[str] = Counter(created=0, updated=0, deleted=0, read=0, high_value=0)
+        self.newest = NewestChange()
 
     def committers(self, topic: str, table: str, *, has_orders: bool = False) -> Callable[[int], FigureCommitter]:
         """Return a function that creates the committer of a partition of this topic, given the partition number.
@@ -136,8 +175,23 @@ class FigureCommitter(RedisOffset):
     def __init__(self, sink: FigureSink, topic: str, partition: int, table: str, *, is_clock: bool) -> None:
         super().__init__(sink, topic, partition, prefix=_OFFSETS, content="figures")
         self._sink = sink
-        self._stats = f"{STATS}{table}"
+        self._prefix = sink.prefix
+        self._stats = f"{self._prefix}{STATS}{table}"
         self._is_clock = is_clock
+
+    async def open(self) -> None:
+        """Make sure that the figures are of this dataset.
+
+        Raises:
+            SinkAwayError: Redis does not answer, or has the figures of another dataset under the same keys.
+        """
+        await super().open()
+        found = stored_text(await self._call(CLAIM, (f"{self._prefix}{DATASET}", self._sink.dataset)))
+        if found != self._sink.dataset:
+            raise SinkAwayError(
+                f"Redis has the figures of dataset {found}, not of {self._sink.dataset}: set METRICS_KEY_PREFIX, such "
+                f"as {self._sink.dataset}:"
+            )
 
     async def commit(self, outputs: Sequence[OutputRecord], offsets: Mapping[str, int]) -> Mapping[str, int]:
         """Write dead letters to Kafka, then add the figures and move the offset atomically in Redis.
@@ -151,6 +205,7 @@ class FigureCommitter(RedisOffset):
         place = {"hash": self._place[0], "field": self._place[1], "expected": self._expected, "next": str(offset)}
         await self._moved(ADD, {**place, **added(figures, self._stats), **self._limits()}, offset)
         self._sink.counts.update(figure.kind for figure in figures)
+        self._sink.newest.note(figure.at_ms for figure in figures)
         self._sink.counts["high_value"] += sum(figure.high is not None for figure in figures)
         return {}
 
@@ -158,44 +213,45 @@ class FigureCommitter(RedisOffset):
         """Check the stored offset; let the velocity follow the clock, so that it falls when no order comes."""
         await super().check()
         if self._is_clock:
-            minutes = [f"{ORDERS}{minute}" for minute in minutes_before(time.time(), VELOCITY_MINUTES)]
-            await self._call(SPEED, (VELOCITY, VELOCITY_TTL_S, minutes))
+            hashes = f"{self._prefix}{ORDERS}"
+            minutes = [f"{hashes}{minute}" for minute in minutes_before(time.time(), VELOCITY_MINUTES)]
+            await self._call(SPEED, (f"{self._prefix}{VELOCITY}", VELOCITY_TTL_S, minutes))
 
     def _limits(self) -> dict[str, Any]:
-        return {
-            "window_s": self._sink.window_s,
-            "bulk": self._sink.bulk,
-            "most": MOST_ALERTS,
+        keys = {
             "bulk_alerts": BULK,
             "high_alerts": HIGH_VALUE,
+            "counted": COUNTED,
+            "window": ORDERS,
+            "countries_of": COUNTRIES,
             "country_of": COUNTRY_OF,
             "quantity": QUANTITY,
         }
+        limits = {"window_s": self._sink.window_s, "bulk": self._sink.bulk, "most": MOST_ALERTS}
+        return {**limits, **{name: f"{self._prefix}{key}" for name, key in keys.items()}}
 
 
 def added(figures: Sequence[Figure], stats: str) -> dict[str, Any]:
     """Return what figures add together, as the script takes it; `stats` is the hash with the table's counts."""
-    numbers: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    placed: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    kinds: Counter[str] = Counter()
+    orders: list[tuple[str, str, int, int, str]] = []
     pieces: Counter[str] = Counter()
     countries: dict[str, str] = {}
     for figure in figures:
-        numbers[stats][figure.kind] += 1
-        if figure.minute is not None:
-            numbers[f"{ORDERS}{figure.minute}"].update(orders=figure.orders, revenue_cents=figure.cents)
-            if figure.customer is not None:
-                placed[f"{COUNTRIES}{figure.minute}"][figure.customer] += figure.orders
+        kinds[figure.kind] += 1
+        if figure.minute is not None and figure.order is not None:
+            orders.append((figure.minute, figure.order, figure.orders, figure.cents, figure.customer or ""))
         if figure.country is not None:
             countries[figure.country[0]] = figure.country[1] or ""
         if figure.quantity is not None:
             pieces[figure.quantity[0]] += figure.quantity[1]
     changes = [figure.at_ms for figure in figures if figure.kind != "read"]
     return {
-        "numbers": numbers,
-        "newest": {stats: max(changes)} if changes else {},
+        "kinds": kinds,
+        "stats": stats,
+        "newest": max(changes, default=0),
         "countries": countries,
-        "placed": placed,
+        "orders": orders,
         "pieces": pieces,
         "high": [figure.high for figure in figures if figure.high is not None],
-        "windows": [key for key in [*numbers, *placed] if key != stats],
     }

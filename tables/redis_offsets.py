@@ -74,7 +74,7 @@ class RedisOffset:
     async def committed(self) -> Mapping[str, int | None]:
         """Return the next offset to read, as stored in Redis; None if no offset is stored."""
         stored = await self._call(READ, self._place)
-        self._expected = _text(stored)
+        self._expected = stored_text(stored)
         return {self._topic: None if stored is None else int(stored)}
 
     async def source_ids(self) -> Mapping[str, str]:
@@ -93,7 +93,7 @@ class RedisOffset:
             SinkAwayError: Redis does not answer, or the stored offset is not the expected one.
         """
         stored = await self._call(READ, self._place)
-        self._stand(_text(stored) == self._expected)
+        self._stand(stored_text(stored) == self._expected)
 
     async def close(self) -> None:
         """Do nothing: the connections belong to the sink."""
@@ -125,5 +125,6 @@ class RedisOffset:
             raise SinkAwayError(str(error)) from error
 
 
-def _text(stored: bytes | None) -> str:
+def stored_text(stored: bytes | None) -> str:
+    """Return a stored value as text; empty if there is none."""
     return "" if stored is None else stored.decode()

@@ -15,6 +15,7 @@ JUnit reports are in `.test/<stage>.xml`. Ctrl-C ends all lanes with their serve
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import signal
 import subprocess
@@ -29,15 +30,15 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 FOLDER: Final = ROOT / ".test"
 CHECK: Final = "check"
 FETCH: Final = "fetch"
-ENCRYPTED: Final = "tests/lake/test_encrypted_servers.py"
-"""Runs Spark in a process of its own, so it goes with the commands: the lake's lane is the longest."""
+APART: Final = ("tests/lake/test_encrypted_servers.py", "tests/lake/test_session_output.py")
+"""They run Spark in processes of their own, so they go with the commands: the lake's lane is the longest."""
 
 SUITES: Final[Mapping[str, Sequence[str]]] = {
     "unit": ("tests/unit", "tests/agents", "tests/test_architecture.py", "tests/test_docs.py"),
     "orders": ("tests/streams/orders",),
     "streams": ("tests/streams", "tests/faults", "--ignore=tests/streams/orders"),
-    "lake": ("tests/lake", "--ignore=tests/lake/commands", f"--ignore={ENCRYPTED}"),
-    "commands": ("tests/lake/commands", ENCRYPTED),
+    "lake": ("tests/lake", "--ignore=tests/lake/commands", *(f"--ignore={path}" for path in APART)),
+    "commands": ("tests/lake/commands", *APART),
 }
 PARALLEL: Final[Mapping[str, Sequence[str]]] = {
     # The others start servers, which tests of a package share.
@@ -45,6 +46,8 @@ PARALLEL: Final[Mapping[str, Sequence[str]]] = {
 }
 FIRST: Final = (CHECK, "unit", FETCH)
 LANES: Final = ("orders", "streams", "lake", "commands")
+YIELDING: Final[Mapping[str, int]] = {"streams": 2, "commands": 4}
+"""Nice values of the lanes that have less to do, so that all lanes end at about the same time."""
 STAGES: Final = (*FIRST, *LANES)
 
 _SLOWEST = 25
@@ -81,6 +84,7 @@ class Run:
                 self._process = subprocess.Popen(
                     command, cwd=ROOT, start_new_session=True, stdout=output, stderr=subprocess.STDOUT
                 )
+        _lower_priority(self._process.pid, YIELDING.get(stage, 0))
 
     def result(self) -> Result | None:
         """The result if the process has ended."""
@@ -173,6 +177,12 @@ def summary(results: Sequence[Result], seconds: float) -> str:
     rows += [f"{each.stage:<12}{each.wall_s / 60:>8.1f}{each.cpu_s / 60:>9.1f}  {each.code}" for each in results]
     rows.append(f"{'together':<12}{seconds / 60:>8.1f}{sum(each.cpu_s for each in results) / 60:>9.1f}")
     return "\n".join(rows)
+
+
+def _lower_priority(pid: int, nice: int) -> None:
+    """Lower the priority of a stage with all that it starts: Linux shares the processors between sessions first."""
+    with contextlib.suppress(OSError):  # a kernel may share between processes only
+        Path(f"/proc/{pid}/autogroup").write_text(str(nice))
 
 
 def _kill(runs: Sequence[Run]) -> None:

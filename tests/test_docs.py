@@ -191,7 +191,7 @@ def known_names() -> set[str]:
 
 def known_metrics() -> set[str]:
     """Every metric that a worker declares, without the suffix of counters."""
-    files = [path for folder in ("streams", "tables", "ops") for path in (ROOT / folder).rglob("*.py")]
+    files = [path for folder in ("streams", "tables", "ops", "batch") for path in (ROOT / folder).rglob("*.py")]
     text = "".join(path.read_text() for path in files)
     literal = set(re.findall(r'"(millrace_[a-z_]+)"', text))
     named = {f"millrace_{name}" for name in re.findall(r'(?:counter|_histogram)\(\s*"(\w+)"', text)}

@@ -8,17 +8,21 @@ Names and metadata are read through Hadoop's file systems, so the archive may be
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any, Final
 
 from py4j.protocol import Py4JJavaError
+from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
 from batch.delta.parquet import last_value
+from batch.errors import BatchError
 from batch.spark.jvm import java_class
 from streams.model.archive_chain import LAST_OFFSET, start_of, walk
 
@@ -26,6 +30,9 @@ SCHEMA: Final = (
     "topic STRING, partition INT, offset BIGINT, timestamp TIMESTAMP, key BINARY, value BINARY, "
     "headers ARRAY<STRUCT<key: STRING, value: BINARY>>"
 )
+_UNREADABLE_FILE: Final = re.compile(r"FAILED_READ_FILE[^]]*\] .*?(?:file|path) (\S+\.parquet)")
+"""Spark's error about a file that it cannot read, with the file's path."""
+
 # The prefix that S3A adds to the names of an object's user metadata.
 _METADATA: Final = "header."
 
@@ -107,6 +114,20 @@ def forget_objects(spark: SparkSession, folder: str, landed: Mapping[int, int], 
                 files.remove(f"{place}/{name}")
                 count, size = count + 1, size + length
     return count, size
+
+
+@contextlib.contextmanager
+def damage_reported(table: str) -> Iterator[None]:
+    """Convert Spark's error about an object that it cannot read, in the `with` block, to a `BatchError`."""
+    try:
+        yield
+    except PySparkException as error:
+        found = _UNREADABLE_FILE.search(str(error))
+        if found is None:
+            raise
+        cure = "restore it from a backup; until then, `millrace lake reconcile --repair` lands what the source has"
+        text = f"the archive's object {found[1]} is damaged: nothing was written; {cure}"
+        raise BatchError(text, layer="bronze", table=table) from error
 
 
 class Files:

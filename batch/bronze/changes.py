@@ -21,9 +21,10 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
 from batch.bronze import progress as bronze_progress
-from batch.bronze.archive import ArchiveSlice, find_objects, read_objects
+from batch.bronze.archive import ArchiveSlice, damage_reported, find_objects, read_objects
 from batch.bronze.envelope import BETWEEN, IS_READABLE, UNREADABLE, decoded, unreadable, versions, with_table_columns
 from batch.bronze.progress import TRUNCATED
+from batch.bronze.rest import is_left_out, with_kept
 from batch.bronze.table import (
     JDBC,
     MOST_FILES,
@@ -45,7 +46,7 @@ from batch.delta.commits import Written
 from batch.delta.rows import Rows
 from batch.delta.table import LakeTable
 from batch.quarantine import quarantine
-from config.definition import Table
+from config.definition import Definition, Table
 from streams.model.archive_chain import ChainBrokenError
 from streams.topics import topic_under
 
@@ -62,7 +63,7 @@ class RecordSummary:
         records, tombstones, unreadable: number of all records, of tombstones, and of unreadable records.
         lowest: lowest sequence of the row versions; None if there are no row versions.
         names: column names of the newest row; None if there are no rows.
-        others: sorted names of columns that the source has but the definition lacks.
+        others: sorted names of columns that the source has but the definition lacks, except those left out on purpose.
         truncations: number of truncations.
         truncation: the newest truncation; None if there is none.
     """
@@ -86,7 +87,8 @@ def land_changes(table: Table, context: RunContext) -> LayerResult:
     """Append the archived changes that a Bronze table does not have yet.
 
     Raises:
-        BatchError: the archive has a gap, or the source's rows lack a required column; nothing was written.
+        BatchError: the archive has a gap or a damaged object, or the source's rows lack a required column; nothing was
+            written.
     """
     bronze = bronze_table(table, context)
     known = bronze.progress()
@@ -112,7 +114,8 @@ def land_changes(table: Table, context: RunContext) -> LayerResult:
         )
         return _made_empty(bronze, table, context)
     landing = _ChangesLanding(bronze=bronze, table=table, context=context, progress=progress)
-    with sizes.set_for_small_query(context.spark, when=sizes.fits_driver(found.offsets)):
+    is_small = sizes.fits_driver(found.offsets)
+    with sizes.set_for_small_query(context.spark, when=is_small), damage_reported(table.name):
         return landing.land(found)
 
 
@@ -129,10 +132,11 @@ class _ChangesLanding:
         """Read the archive objects in `found`, and commit their new row versions to Bronze."""
         spark, table = self.context.spark, self.table
         decoded_records = decoded(read_objects(spark, found), table)
-        records = with_table_columns(decoded_records, table).persist()
+        records = with_table_columns(decoded_records, table, self.context.definition).persist()
         try:
-            summary = _summarized(records, table)
+            summary = _summarized(records, table, self.context.definition)
             drifted = self._check_columns(summary)
+            self.progress.update(with_kept(self.progress, summary.others))
             if summary.unreadable:
                 quarantine(unreadable(records, table), self.context)
             rows = self._new_versions(stamped(self._versions(records, summary), table, self.context), summary)
@@ -208,7 +212,7 @@ class _ChangesLanding:
         return anti_joined(rows, since(self.bronze, lowest, columns=identity), identity)
 
 
-def _summarized(records: DataFrame, table: Table) -> RecordSummary:
+def _summarized(records: DataFrame, table: Table, definition: Definition) -> RecordSummary:
     found = records.agg(
         F.count(F.lit(1)).alias("records"),
         F.count_if("_is_tombstone").alias("tombstones"),
@@ -221,13 +225,14 @@ def _summarized(records: DataFrame, table: Table) -> RecordSummary:
     ).first()
     assert found is not None
     ever = {name for names in found["ever"] for name in names.split(BETWEEN)}
+    others = sorted(ever - table.lake_columns.keys())
     return RecordSummary(
         records=found["records"],
         tombstones=found["tombstones"],
         unreadable=found["unreadable"],
         lowest=found["lowest"],
         names=None if found["names"] is None else frozenset(found["names"].split(BETWEEN)),
-        others=tuple(sorted(ever - table.lake_columns.keys())),
+        others=tuple(name for name in others if not is_left_out(table, name, definition)),
         truncations=found["truncations"],
         truncation=Truncation.of(found["truncation"]),
     )

@@ -13,8 +13,9 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
 from batch.bronze.connector_text import canonical_text
+from batch.bronze.rest import REST, rest_sql
 from batch.bronze.sequence import epoch_sql, file_number_sql, is_wal_sql, sequence_sql, wal_sql
-from config.definition import LogicalType, Table
+from config.definition import Definition, LogicalType, Table
 from streams.model.change import LATEST_MS, MAX_ID_LENGTH, UNAVAILABLE
 from streams.model.position import SNAPSHOT_ROW
 
@@ -23,6 +24,9 @@ UNREADABLE: Final = "unreadable"
 
 BETWEEN: Final = "\x1f"
 """The separator between column names in the column `_names`."""
+
+VALUE_BYTES_MAX: Final = 64 * 1024 * 1024
+"""Maximum size of a record's value; to read more of them at once could end Java for want of memory, and all tables."""
 
 IS_READABLE: Final = "_problem IS NULL AND NOT _is_tombstone AND _op <> 't'"
 """The Spark SQL condition for records that can be converted to a row version."""
@@ -66,9 +70,8 @@ def decoded(records: DataFrame, table: Table) -> DataFrame:
     row_number = "IF(_body.source.row RLIKE '^[0-9]+$', try_cast(_body.source.row AS INT), NULL)"
     row = f"IF(_body.op = 'r', {SNAPSHOT_ROW}, IF(_body.source.row IS NULL, 0, {row_number}))"
     body = ", ".join(f"'{name}', _wire.{name}" for name in ("op", "before", "after", "source"))
-    wires = records.withColumn("_text", F.col("value").cast("string")).withColumn(
-        "_wire", F.from_json("_text", _WIRE, {"mode": "PERMISSIVE"})
-    )
+    text = F.expr(f"IF(length(value) > {VALUE_BYTES_MAX}, NULL, CAST(value AS STRING))")
+    wires = records.withColumn("_text", text).withColumn("_wire", F.from_json("_text", _WIRE, {"mode": "PERMISSIVE"}))
     bodies = wires.withColumn("_body", F.expr(f"coalesce(_wire.payload, named_struct({body}))"))
     fields = bodies.select(
         "partition",
@@ -90,7 +93,13 @@ def decoded(records: DataFrame, table: Table) -> DataFrame:
     )
     judged = fields.withColumn("_problem", _problem(table)).drop("_wire", "_body", "_text")
     # Only the quarantine needs keys and values; keeping those of all records could exceed the memory.
-    return judged.withColumns({name: F.expr(f"IF(_problem IS NULL, NULL, {name})") for name in ("key", "value")})
+    is_large = f"length(value) > {VALUE_BYTES_MAX}"
+    return judged.withColumns(
+        {
+            "key": F.expr("IF(_problem IS NULL, NULL, key)"),
+            "value": F.expr(f"IF(_problem IS NULL OR {is_large}, NULL, value)"),
+        }
+    )
 
 
 def _place() -> tuple[str, str]:
@@ -108,8 +117,8 @@ def _place() -> tuple[str, str]:
     )
 
 
-def with_table_columns(decoded_records: DataFrame, table: Table) -> DataFrame:
-    """Replace the column `_row` of decoded records with the table's columns, as canonical text.
+def with_table_columns(decoded_records: DataFrame, table: Table, definition: Definition) -> DataFrame:
+    """Replace the column `_row` of decoded records with the table's columns, as canonical text, and `_rest`.
 
     The new column `_names` lists the column names of a readable row, separated by `BETWEEN`; it is NULL for a delete.
     The raw `key` and `value` are renamed to `_key` and `_value`, so that they cannot clash with the table's columns.
@@ -122,6 +131,7 @@ def with_table_columns(decoded_records: DataFrame, table: Table) -> DataFrame:
         *texts,
         *(name for name in decoded_records.columns if name.startswith("_") and name != "_row"),
         F.when(F.expr(f"{IS_READABLE} AND _op <> 'd'"), names).alias("_names"),
+        F.expr(rest_sql(table, definition, "_row")).alias(REST),
         F.col("key").alias("_key"),
         F.col("value").alias("_value"),
     )
@@ -130,7 +140,7 @@ def with_table_columns(decoded_records: DataFrame, table: Table) -> DataFrame:
 def versions(records: DataFrame, table: Table) -> DataFrame:
     """Select the row versions from the result of `with_table_columns`, with the columns that Bronze needs."""
     good = records.where(IS_READABLE)
-    return good.select(*table.column_names, "_op", "_sequence", "_committed_at", "_origin")
+    return good.select(*table.column_names, "_op", "_sequence", "_committed_at", "_origin", REST)
 
 
 def unreadable(records: DataFrame, table: Table) -> DataFrame:
@@ -160,7 +170,12 @@ def unreadable(records: DataFrame, table: Table) -> DataFrame:
 def _problem(table: Table) -> Column:
     without_key = " OR ".join(f"_row['{table.column(name).source_name}'] IS NULL" for name in table.key)
     without_key = f"_body.op <> 't' AND ({without_key})"
-    problems = [*_PROBLEMS, (without_key, f"the row lacks a value for the key ({', '.join(table.key)})")]
+    too_large = f"the record has more than {VALUE_BYTES_MAX:,} bytes; the archive has it"
+    problems = [
+        (f"length(value) > {VALUE_BYTES_MAX}", too_large),
+        *_PROBLEMS,
+        (without_key, f"the row lacks a value for the key ({', '.join(table.key)})"),
+    ]
     problems += [
         (
             f"_row['{column.source_name}'] IN ({_PLACEHOLDERS})",

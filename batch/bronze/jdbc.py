@@ -10,9 +10,11 @@ committed (`batch.bronze.windows`).
    the overlap are not stored twice.
 3. Append the rows and the anchor, as the progress, in one commit: a run that is killed leaves either both or neither.
 
-A table without a cursor is read completely and compared with the newest version of each key in Bronze, which also finds
-deleted rows; a `--full` run without time bounds reads every table this way. `millrace lake reconcile --repair` finds
-the changes that windows miss: rows written with an old time, changes that do not update the cursor, and deletes.
+If the definition has got a column that Bronze lacks, the window has no lower bound either, so that old rows get its
+values too. A table without a cursor is read completely and compared with the newest version of each key in Bronze,
+which also finds deleted rows; a `--full` run without time bounds reads every table this way. `millrace lake reconcile
+--repair` finds the changes that windows miss: rows written with an old time, changes that do not update the cursor, and
+deletes.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from typing import Any
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
+from batch.bronze import progress as bronze_progress
 from batch.bronze.jdbc_rows import check_columns, read_source, rows_ahead
 from batch.bronze.sequence import jdbc_sequence
 from batch.bronze.table import (
@@ -37,6 +40,7 @@ from batch.bronze.table import (
     is_of_other_feed,
     properties,
     stamped,
+    table_error,
     unchanged,
 )
 from batch.bronze.windows import Window, has_time_cursor, parse_time, source_cursor, source_of, window
@@ -62,19 +66,37 @@ def land_jdbc(table: Table, context: RunContext) -> LayerResult:
     is_first = not bronze.exists() or is_of_other_feed(bronze, table)
     progress = bronze.progress()
     done = {} if is_first else progress
-    span = window(table, done, context)
+    new = [] if is_first else _new_columns(bronze, table, context)
+    span = window(table, bronze_progress.from_the_beginning(done) if new else done, context)
     settings, definition = source_of(table, context), context.definition
     with connected(settings, definition.database, definition.schema) as connection:
         others = check_columns(connection, table)
         ahead = 0 if not has_time_cursor(table) else rows_ahead(connection, table, span.anchor.now)
-    drifted = drift(table, others, ())
+    drifted = drift(table, [*others], ())
     for text in drifted:
         log.warning("bronze/%s: %s", table.name, text)
     landing = _JdbcLanding(bronze=bronze, table=table, context=context, span=span, is_first=is_first)
     rows = read_source(context.spark, settings, definition, table, landing.condition())
     held = span.anchor.note if has_time_cursor(table) else ""
+    wider = f"read again for the columns {', '.join(new)}" if new else ""
     late = f"rows with a time in the future in {table.cursor}, not read before then: {ahead:,}" if ahead else ""
-    return replace(landing.land(rows, done), note="; ".join(part for part in (held, late) if part), drift=drifted)
+    return replace(
+        landing.land(rows, done), note="; ".join(part for part in (wider, held, late) if part), drift=drifted
+    )
+
+
+def _new_columns(bronze: LakeTable, table: Table, context: RunContext) -> list[str]:
+    """Return the columns of the definition that Bronze lacks.
+
+    Raises:
+        BatchError: there are such columns, but this run is to read a part of the table only.
+    """
+    there = {name.lower() for name in bronze.at().schema.names}
+    new = [name for name in table.column_names if name.lower() not in there]
+    if new and (context.since is not None or context.until is not None):
+        text = f"the definition has got columns ({', '.join(new)}): run once without --since and --until to read them"
+        raise table_error(table, text)
+    return new
 
 
 @dataclass(frozen=True, kw_only=True)

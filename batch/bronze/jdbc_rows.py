@@ -5,37 +5,55 @@ For this reason, no driver, dialect or time zone can alter a value: microseconds
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
+from batch.bronze.rest import REST, is_left_out
 from batch.bronze.table import table_error
 from batch.bronze.windows import source_cursor
 from batch.storage.canonical import time_text
-from config.definition import Definition, Table
+from config.definition import Column, Definition, LogicalType, Table
 from config.engines import engine_for
-from config.engines.base import Connection, SourceSettings
+from config.engines.base import Connection, Engine, SourceSettings
 
 FETCH_ROWS: Final = 10_000
 """Number of rows per fetch; without a limit, the JDBC driver would load the whole table into memory."""
 
 
 def read_source(
-    spark: SparkSession, settings: SourceSettings, definition: Definition, table: Table, where: str
+    spark: SparkSession,
+    settings: SourceSettings,
+    definition: Definition,
+    table: Table,
+    where: str,
+    *,
+    rest: Sequence[Column] = (),
 ) -> DataFrame:
-    """Return the rows of a source table that satisfy `where`, an SQL condition; all values are strings."""
+    """Return the rows of a source table that satisfy `where`, an SQL condition; all values are strings.
+
+    Args:
+        rest: columns that the definition lacks, whose values are put into `_rest`.
+    """
     engine = engine_for(settings)
     values = ", ".join(f"{engine.value(column)} AS {engine.quoted(column.name)}" for column in table.columns)
+    more = {f"_rest_{number}": column for number, column in enumerate(rest)}
+    values += "".join(f", {engine.value(column)} AS {engine.quoted(name)}" for name, column in more.items())
     query = f"(SELECT {values} FROM {engine.quoted(table.source_name)} WHERE {where}) AS source"  # noqa: S608 - the definition's own names
     options = engine.jdbc(settings, definition.database, definition.schema)
     rows = spark.read.format("jdbc").options(**options, dbtable=query, fetchsize=FETCH_ROWS).load()
-    return rows.select(*(F.col(name).cast("string").alias(name) for name in table.column_names))
+    texts = [F.col(name).cast("string").alias(name) for name in table.column_names]
+    others = [F.col(name).cast("string").alias(column.name) for name, column in more.items()]
+    # `to_json` omits the names of values that are NULL, as Bronze does with the feed `changes`.
+    kept = [F.nullif(F.to_json(F.struct(*others)), F.lit("{}")).alias(REST)] if rest else []
+    return rows.select(*texts, *kept)
 
 
-def check_columns(connection: Connection, table: Table) -> tuple[str, ...]:
-    """Check that the source has the definition's columns; return the names of any columns that the definition lacks.
+def check_columns(connection: Connection, table: Table) -> dict[str, str]:
+    """Check that the source has the definition's columns; return the types, by name, of those that it lacks.
 
     Raises:
         BatchError: the source lacks the table or a column of the definition, or a column has another type.
@@ -53,7 +71,25 @@ def check_columns(connection: Connection, table: Table) -> tuple[str, ...]:
     if faults:
         what = f"columns of the source differ from the definition ({'; '.join(faults)})"
         raise table_error(table, f"{what}: nothing was written; change the definition, then run again")
-    return tuple(sorted(found.keys() - table.lake_columns.keys()))
+    return {name: kind for name, kind in sorted(found.items()) if name not in table.lake_columns}
+
+
+def columns_to_keep(engine: Engine, table: Table, others: Mapping[str, str], definition: Definition) -> list[Column]:
+    """Return those of the source's other columns, given their types by name, whose values Bronze keeps in `_rest`."""
+    can_be_read = {name: kind for name, kind in others.items() if name.isidentifier() and name.isascii()}
+    types = {name: _type_of(kind, engine) for name, kind in can_be_read.items()}
+    return [
+        Column(name=name, type=type_)
+        for name, type_ in types.items()
+        if type_ is not None and not is_left_out(table, name, definition)
+    ]
+
+
+def _type_of(kind: str, engine: Engine) -> LogicalType | None:
+    """Return the logical type as which a type of the database is read; None if it cannot be read."""
+    found = [type_ for type_, kinds in engine.kinds.items() if kind in kinds]
+    plain = [type_ for type_ in found if type_ is not LogicalType.UUID]  # any text may be an id
+    return next(iter(plain or found), None)
 
 
 def rows_ahead(connection: Connection, table: Table, now: datetime) -> int:

@@ -1,8 +1,9 @@
 """The progress of a Bronze table: the position in its feed up to which it has been filled, as stored in its commits.
 
-For the feed `changes`, this is the next offset of each `topic/partition`, and the newest truncation of the table. For
-the feed `jdbc`, it is the `anchor`, a time up to which the source was read; the `start` of the last window (None if it
-had no lower bound); and the last `sequence`, in microseconds since 1970.
+For the feed `changes`, this is the next offset of each `topic/partition`, the newest truncation of the table, and the
+names of the columns that it has kept in `_rest`. For the feed `jdbc`, it is the `anchor`, a time up to which the source
+was read; the `start` of the last window (None if it had no lower bound); and the last `sequence`, in microseconds since
+1970.
 """
 
 from __future__ import annotations
@@ -12,6 +13,12 @@ from typing import Any, Final
 
 TRUNCATED: Final = "truncated"
 """The entry for the newest truncation (`batch.bronze.truncation`)."""
+
+KEPT: Final = "rest"
+"""The entry for the columns that the definition lacks and the table keeps (`batch.bronze.rest`)."""
+
+NO_POSITIONS: Final = frozenset({TRUNCATED, KEPT})
+"""The entries of the feed `changes` that are no positions in the archive."""
 
 
 def positions(progress: Mapping[str, Any], topic: str) -> dict[int, int]:
@@ -32,3 +39,8 @@ def with_positions(progress: Mapping[str, Any], topic: str, offsets: Mapping[int
 def anchor(progress: Mapping[str, Any]) -> str:
     """Return the canonical text of the time up to which the source was read; empty if it was never read."""
     return str(progress.get("anchor") or "")
+
+
+def from_the_beginning(progress: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a copy of the progress of the feed `jdbc` without the time up to which the source was read."""
+    return {name: value for name, value in progress.items() if name != "anchor"}

@@ -10,7 +10,8 @@ from typing import Any, Final
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
-from batch.bronze.jdbc_rows import check_columns, read_source
+from batch.bronze.jdbc_rows import check_columns, columns_to_keep, read_source
+from batch.bronze.rest import with_kept
 from batch.bronze.sequence import epoch_in, jdbc_sequence, reading_sequence
 from batch.bronze.table import (
     JDBC,
@@ -72,10 +73,12 @@ def _landed(
     done = bronze.progress()
     settings, definition = source_of(table, context), context.definition
     with connected(settings, definition.database, definition.schema) as connection:
-        check_columns(connection, table)
+        others = check_columns(connection, table)
         # Read the position before the rows, so that a change made in the meantime is newer than the rows and wins.
         sequence, progress = _place(connection, table, done, context)
-    parts = [read_source(context.spark, settings, definition, table, condition) for condition in conditions]
+    rest = columns_to_keep(engine_of(definition), table, others, definition) if table.feed == "changes" else []
+    progress = with_kept(progress, [column.name for column in rest])
+    parts = [read_source(context.spark, settings, definition, table, condition, rest=rest) for condition in conditions]
     found = functools.reduce(DataFrame.unionByName, parts).persist()
     try:
         rows_in = len(keys) or found.count()
@@ -112,7 +115,7 @@ def _with_deletes(
 ) -> DataFrame:
     schema = ", ".join(f"`{name}` STRING" for name in table.key)
     asked = context.spark.createDataFrame(list(keys), schema).distinct()
-    others = [F.lit(None).cast("string").alias(name) for name in table.column_names if name not in table.key]
+    others = [F.lit(None).cast("string").alias(name) for name in found.columns if name not in table.key]
     gone = anti_joined(asked, found, table.key).select(*table.key, *others)
     rows = found.withColumn("_op", F.lit("r")).unionByName(gone.withColumn("_op", F.lit("d")))
     marked = rows.withColumns(

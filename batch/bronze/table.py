@@ -8,13 +8,14 @@ from typing import Final
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
+from batch.bronze.rest import REST
 from batch.context import LayerResult, RunContext
 from batch.delta import sizes
 from batch.delta.rows import Rows
 from batch.delta.table import CHANGE_FEED, STATISTICS, LakeTable
 from batch.errors import BatchError
 from batch.storage import canonical
-from config.definition import Column, LogicalType, Table
+from config.definition import Table
 
 FEED: Final = "millrace.feed"
 """The table property that names the feed from which the table is filled."""
@@ -29,11 +30,20 @@ JDBC: Final = "jdbc"
 """The value of `_origin` for rows that were read directly from the source database."""
 
 _UNDER_WAY: Final = frozenset(
-    {"_problem", "_is_tombstone", "_names", "_key", "_value", "_row", "_violations", "_deleted", "_rank"}
+    {"_problem", "_is_tombstone", "_names", "_key", "_value", "_row", "_more", "_violations", "_deleted", "_rank"}
 )
 """Names of temporary columns that exist only while rows are processed for Bronze and Silver."""
 
-_META: Final = ("_op", "_sequence", "_committed_at", "_landed_at", "_run_id", "_row_hash", "_origin")
+_PREFIXES: Final = ("_there_", "_asked_")
+"""Beginnings of the names of temporary columns in joins."""
+
+_NAMES_MAX: Final = 20
+"""Maximum number of columns that a description of drift names."""
+
+OF_THE_CHANGE_FEED: Final = ("_change_type", "_commit_version", "_commit_timestamp")
+"""Columns that Delta adds to the rows of a change data feed."""
+
+_META: Final = ("_op", "_sequence", "_committed_at", "_landed_at", "_run_id", "_row_hash", "_origin", REST)
 
 
 def bronze_table(table: Table, context: RunContext) -> LakeTable:
@@ -43,7 +53,9 @@ def bronze_table(table: Table, context: RunContext) -> LakeTable:
         BatchError: a column has a name that the lake reserves, or the table was filled from another feed than the
             definition names and this run is not a rebuild.
     """
-    taken = sorted((_UNDER_WAY | {*PARTITIONS, *_META}) & {name.lower() for name in table.column_names})
+    names = {name.lower() for name in table.column_names}
+    taken = sorted((_UNDER_WAY | {*PARTITIONS, *_META, *OF_THE_CHANGE_FEED}) & names)
+    taken += sorted(name for name in names if name.startswith(_PREFIXES))
     if taken:
         raise table_error(
             table, f"column names reserved by the lake: {', '.join(taken)}; rename them in a view of the source"
@@ -69,10 +81,9 @@ def stamped(rows: DataFrame, table: Table, context: RunContext) -> DataFrame:
 
     Args:
         rows: rows that have the table's columns, as strings in canonical form, and `_op`, `_sequence`,
-            `_committed_at` and `_origin`.
+            `_committed_at` and `_origin`; without `_rest`, it is NULL.
     """
     day = context.started_at
-    texts = [Column(name=name, type=LogicalType.STRING) for name in table.column_names]
     return rows.select(
         *table.column_names,
         "_op",
@@ -80,8 +91,9 @@ def stamped(rows: DataFrame, table: Table, context: RunContext) -> DataFrame:
         "_committed_at",
         F.lit(context.started_at).alias("_landed_at"),
         F.lit(context.run_id).alias("_run_id"),
-        F.md5(F.expr(canonical.spark_text(texts))).alias("_row_hash"),
+        F.expr(canonical.row_hash(table.column_names)).alias("_row_hash"),
         "_origin",
+        (F.col(REST) if REST in rows.columns else F.lit(None).cast("string")).alias(REST),
         F.lit(day.year).alias("year"),
         F.lit(day.month).alias("month"),
         F.lit(day.day).alias("day"),
@@ -117,12 +129,18 @@ def drift(table: Table, others: Sequence[str], missing: Sequence[str]) -> list[s
     """Describe the differences between the columns of the source and of the definition.
 
     Args:
-        others: columns that only the source has; if the definition gets one, only new rows have its values.
+        others: columns that only the source has; if the definition gets one, old rows have its values too.
         missing: columns that only the definition has; new rows have NULL there.
     """
-    cure = f"add them to the definition, then run `millrace lake rebuild --table {table.name}` to fill old rows"
-    found = [f"ignored columns that the definition lacks ({cure}): {', '.join(others)}"] if others else []
-    return found + ([f"columns that the source lacks, NULL in new rows: {', '.join(missing)}"] if missing else [])
+    where = f"kept in {REST} of Bronze" if table.feed == "changes" else "not read"
+    cure = "add them to the definition to have them in Silver, in old rows too"
+    found = [f"columns that the definition lacks, {where} ({cure}): {_listed(others)}"] if others else []
+    return found + ([f"columns that the source lacks, NULL in new rows: {_listed(missing)}"] if missing else [])
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMES_MAX:,} more" if len(names) > _NAMES_MAX else ""
+    return f"{', '.join(names[:_NAMES_MAX])}{more}"
 
 
 def unchanged(found: LakeTable, table: Table, progress: dict[str, object], *, rows_in: int = 0) -> LayerResult:

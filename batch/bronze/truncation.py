@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F  # noqa: N812
 
+from batch.bronze.rest import REST
 from batch.delta.table import LakeTable
 from batch.storage.canonical import time_text
 from config.definition import Table
@@ -54,7 +55,7 @@ def with_deletes(rows: DataFrame, table: Table, truncation: Truncation, bronze: 
     keys = rows.where(is_older).select(*table.key)
     if bronze is not None and bronze.exists():
         keys = keys.unionByName(bronze.read().where(is_older).select(*table.key))
-    others = {name: F.lit(None).cast("string") for name in table.column_names if name not in table.key}
+    others = {name: F.lit(None).cast("string") for name in (*table.column_names, REST) if name not in table.key}
     added = {
         "_op": F.lit("d"),
         "_sequence": F.lit(truncation.sequence),

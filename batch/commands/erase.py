@@ -8,7 +8,8 @@ tables and Redis finds nothing.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,10 +18,10 @@ from pyspark.sql import SparkSession
 from batch.console.output import print_out
 from batch.context import RunContext
 from batch.erasure.archive import Archive
-from batch.erasure.person import Person, check_deleted_in_source, named_person, rows_in_source
-from batch.erasure.report import Entry, Report, report_text, write_report
+from batch.erasure.person import Person, check_deleted_in_source, named_person, rows_elsewhere, rows_in_source
+from batch.erasure.report import Entry, Report, combined, report_text, write_report
 from batch.erasure.streams import LOOKUPS, Topics, erase_lookup, lookup_found, topic_of
-from batch.erasure.work import Erasure
+from batch.erasure.work import Erasure, with_shared_values
 from batch.pipeline.launch import run_once
 from batch.pipeline.runner import Plan, Step
 from batch.pipeline.workspace import Workspace, add_dataset_option, open_workspace
@@ -58,36 +59,54 @@ def run(arguments: argparse.Namespace) -> int:
         with RedisConsole(RedisSettings.read().url, database=LOOKUPS) as redis:
             if arguments.dry_run:
                 return _dry_run(workspace, person, database, topics, redis)
-            check_deleted_in_source(person, database, workspace.definition)
+            people = [*rows_elsewhere(person, workspace.definition), person]
+            for each in people:
+                check_deleted_in_source(each, database, workspace.definition)
             reports: list[Report] = []
 
             def plan_of(spark: SparkSession) -> Plan:
                 def plan(run_id: str, started_at: datetime) -> Iterator[Step]:
-                    check_deleted_in_source(person, database, workspace.definition)
                     context = workspace.context(spark, run_id, started_at)
-                    topics.check_archived(person, context)
-                    erasure = _erasure(workspace, person, context, topics, redis, reports)
-                    return erasure.steps(is_forced=arguments.force)
+                    for each in people:
+                        check_deleted_in_source(each, database, workspace.definition)
+                        topics.check_archived(each, context)
+                    erasures = _erasures(workspace, people, context, topics, redis, reports)
+                    return itertools.chain.from_iterable(each.steps(is_forced=arguments.force) for each in erasures)
 
                 return plan
 
             code = run_once(workspace, plan_of, wait=arguments.wait)
-            for report in reports:
-                _print(report.places)
-                print_out(f"report: {workspace.lake.erasures()}/{report.run_id}.json")
+            if reports:
+                _print(combined(reports).places)
+                print_out(f"report: {workspace.lake.erasures()}/{reports[-1].run_id}.json")
             return code
 
 
 def _dry_run(
     workspace: Workspace, person: Person, database: SourceSettings, topics: Topics, redis: RedisConsole
 ) -> int:
-    count = rows_in_source(person, database, workspace.definition)
-    note = "delete this row in the source before the erasure" if count else ""
+    people = [*rows_elsewhere(person, workspace.definition), person]
+    count = sum(rows_in_source(each, database, workspace.definition) for each in people)
+    note = "delete these rows in the source before the erasure" if count else ""
     source = Entry(place="source", found=count, left=count, is_ours=False, note=note)
     with workspace.spark() as spark:
         context = workspace.context(spark, "dry-run", datetime.now(UTC))
-        _print([source, *_erasure(workspace, person, context, topics, redis, []).found()], is_dry_run=True)
+        erasures = _erasures(workspace, people, context, topics, redis, [])
+        _print([source, *(entry for each in erasures for entry in each.found())], is_dry_run=True)
     return 0
+
+
+def _erasures(
+    workspace: Workspace,
+    people: Sequence[Person],
+    context: RunContext,
+    topics: Topics,
+    redis: RedisConsole,
+    reports: list[Report],
+) -> list[Erasure]:
+    """Return the erasures of the person's rows, by table, each of which knows the person's values in all tables."""
+    erasures = [_erasure(workspace, each, context, topics, redis, reports) for each in people]
+    return with_shared_values(erasures)
 
 
 def _erasure(
@@ -99,18 +118,18 @@ def _erasure(
     reports: list[Report],
 ) -> Erasure:
     folder = workspace.lake.changes(topic_of(person, context))
-    is_streamed = DatasetSettings.read().dataset == person.dataset
+    is_looked_up = person.is_own and DatasetSettings.read().dataset == person.dataset
 
     def keep(report: Report) -> None:
-        write_report(report, object_folder(workspace.lake.erasures(), workspace.store))
         reports.append(report)
+        write_report(combined(reports), object_folder(workspace.lake.erasures(), workspace.store))
 
     roots = [workspace.lake.bronze, workspace.lake.silver, workspace.lake.gold]
     return Erasure(
         person=person,
         context=context,
         archive=Archive(context.spark, folder, workspace.store),
-        lookup=(lambda: lookup_found(redis, person), lambda: erase_lookup(redis, person)) if is_streamed else None,
+        lookup=(lambda: lookup_found(redis, person), lambda: erase_lookup(redis, person)) if is_looked_up else None,
         outside=lambda values: topics.entries(person, context, values),
         keep=keep,
         versioned=[root for root in roots if object_folder(root, workspace.store).keeps_versions()],

@@ -11,7 +11,7 @@ from typing import Any, Final
 from pyspark.sql import SparkSession
 
 from batch.console.output import Say, print_error, print_out
-from batch.pipeline.job_record import DATABASE, JobRecord
+from batch.pipeline.job_record import DATABASE, Comparison, JobRecord
 from batch.pipeline.lease import Lease
 from batch.pipeline.plan import check_choice
 from batch.pipeline.runner import OPERATING_ERRORS, brief
@@ -78,6 +78,8 @@ def run(arguments: argparse.Namespace) -> int:
         print(brief(error), file=sys.stderr)
         return CANNOT_TELL
     verdict = overall(findings)
+    if arguments.table is None:
+        _record(workspace.definition.name, findings, say)
     if arguments.json:
         tables = [finding_members(finding) for finding in findings]
         return print_json(arguments, exit_code=int(verdict), verdict=verdict.name.lower(), tables=tables)
@@ -122,6 +124,18 @@ def _compared(
     say("")
     say(report(findings))
     return findings
+
+
+def _record(dataset: str, findings: list[Finding], say: Say) -> None:
+    """Record the outcome for the metrics of the service, if there is a Redis."""
+    try:
+        url = RedisSettings.read().url
+    except SettingsError:
+        return
+    different = [finding.name for finding in findings if finding.verdict is Verdict.DIFFERENT]
+    comparison = Comparison(verdict=overall(findings).name.lower(), at=time.time(), different=different)
+    with RedisConsole(url, database=DATABASE) as redis:
+        JobRecord(redis, dataset, say).compared(comparison)
 
 
 def _pause() -> None:

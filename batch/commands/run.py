@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, Final
 
@@ -12,6 +14,7 @@ from batch.bronze.windows import has_time_cursor
 from batch.console.arguments import add_window_options
 from batch.console.output import print_out
 from batch.errors import BatchError
+from batch.pipeline.exposition import LakeCollector
 from batch.pipeline.launch import prepared_runner, run_once
 from batch.pipeline.lease import Lease
 from batch.pipeline.manifest import Manifest, TableRun
@@ -22,10 +25,11 @@ from batch.pipeline.service import serve, stopped_by_signals
 from batch.pipeline.workspace import Workspace, add_dataset_option, open_workspace
 from batch.spark.session import Sessions
 from config import parsing
-from config.command_line import argument
+from config.command_line import add_metrics_option, argument
 from config.definition import Definition
 from config.engines import engine_of
 from config.settings import BatchSettings
+from streams.adapters.exposition import serve_metrics
 
 _FROM_SETTING: Final = object()
 
@@ -51,6 +55,7 @@ def add_commands(subparsers: Any) -> None:
         metavar="10s",
         help="repeat the run at this interval until SIGTERM (without a value: every BATCH_INTERVAL_SECONDS)",
     )
+    add_metrics_option(parser, condition="with --every: ")
     parser.add_argument("--wait", action="store_true", help="if another run of the dataset is in progress, wait for it")
     parser.set_defaults(run=run)
 
@@ -107,17 +112,33 @@ def planner(workspace: Workspace, spark: SparkSession, arguments: argparse.Names
 def _serve(runner: Runner, lease: Lease, arguments: argparse.Namespace) -> int:
     stop = stopped_by_signals()
     every_s = float(BatchSettings.read().interval_s) if arguments.every is _FROM_SETTING else float(arguments.every)
-    print_out(f"running every {every_s:g} s until SIGTERM")
+    collector = LakeCollector(runner.dataset, every_s=every_s, compared=runner.record.last_comparison)
 
     def one() -> Outcome:
         with lease.hold(wait=True, stop=stop):
             outcome = runner.run()
         print_line(outcome.manifest, print_out, is_new=outcome.is_new)
+        collector.ran(outcome.manifest.started_at.timestamp(), outcome.manifest.tables)
         return outcome
 
-    serve(one, every_s=every_s, stop=stop, say=print_out)
+    with _exposed(arguments.metrics, collector):
+        print_out(f"running every {every_s:g} s until SIGTERM")
+        serve(one, every_s=every_s, stop=stop, say=print_out)
     print_out("stopped by a signal")
     return 0
+
+
+@contextlib.contextmanager
+def _exposed(address: tuple[str, int] | None, collector: LakeCollector) -> Iterator[None]:
+    try:
+        end = None if address is None else serve_metrics(address, collector)
+    except OSError as error:
+        raise BatchError(str(error.strerror)) from None
+    try:
+        yield
+    finally:
+        if end is not None:
+            end()
 
 
 def _check_window(definition: Definition, arguments: argparse.Namespace) -> None:
@@ -136,6 +157,8 @@ def _check_window(definition: Definition, arguments: argparse.Namespace) -> None
 def _check_contradictions(arguments: argparse.Namespace) -> None:
     if arguments.layer is not None and arguments.layer not in LAYERS:
         raise BatchError(f"unknown layer {arguments.layer!r}: use one of {', '.join(LAYERS)}")
+    if arguments.metrics is not None and arguments.every is None:
+        raise BatchError("--metrics needs --every: a single run ends before anybody could ask it")
     if arguments.since and arguments.until and arguments.since >= arguments.until:
         raise BatchError("--since must be before --until")
     if (arguments.since or arguments.until) and arguments.every is not None:

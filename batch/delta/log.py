@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 from urllib.parse import unquote
@@ -18,6 +19,16 @@ from pyspark.sql import DataFrame, SparkSession
 from batch.spark.jvm import java_class
 
 NO_TABLE = -1
+TYPE_WIDENING = "delta.enableTypeWidening"
+"""The table property that allows wider types for columns (`batch.delta.widening`)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataFiles:
+    """The number of data files in a table version, and their total size in bytes."""
+
+    count: int
+    size: int
 
 
 class DeltaLog:
@@ -64,6 +75,12 @@ class DeltaLog:
                     files.append(action[kind]["path"])
         files = by_kind["cdc"] or by_kind["add"] + by_kind["remove"]
         return is_there and all(self._exists(file) for file in files)
+
+    def last_without_changes(self, version: int, newest: int) -> int:
+        """Return the last of the versions from `version` on up to which no commit has changed any rows."""
+        while version < newest and not any({"add", "remove", "cdc"} & {*each} for each in self._actions(version + 1)):
+            version += 1
+        return version
 
     def stored_bytes(self) -> int:
         """Return the total bytes of all files in the table's folder."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -20,7 +20,7 @@ from batch.delta import sizes
 from batch.delta.commits import Commit, Commits, Written
 from batch.delta.delta_rs import DeltaRsTable, Merge
 from batch.delta.delta_rs_location import DeltaRsLocation
-from batch.delta.log import NO_TABLE, DeltaLog
+from batch.delta.log import NO_TABLE, TYPE_WIDENING, DataFiles, DeltaLog
 from batch.delta.rows import Rows
 from batch.delta.snapshot import Snapshot
 from batch.delta.spark_table import EVOLVE, SparkTable
@@ -31,14 +31,6 @@ STATISTICS = "delta.dataSkippingStatsColumns"
 """The table property that lists the columns whose minimum and maximum Delta stores per file, so that it can skip files
 when reading."""
 DELETION_VECTORS = {"delta.enableDeletionVectors": "true"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class DataFiles:
-    """The number of data files in a table version, and their total size in bytes."""
-
-    count: int
-    size: int
 
 
 class LakeTable:
@@ -114,10 +106,12 @@ class LakeTable:
         newest = self.version()
         if not 0 <= version <= newest or self.property("delta.enableChangeDataFeed") != "true":
             return None
-        if version == newest:  # Delta rejects a range without commits
-            return Rows.of(self._spark_table.feed(newest).where("false"))
         if not all(self._log.has_changes_of(each) for each in range(version + 1, newest + 1)):
             return None
+        if self.property(TYPE_WIDENING) == "true":  # Delta rejects a range in which a column gets a wider type
+            version = self._log.last_without_changes(version, newest)
+        if version == newest:  # Delta rejects a range without commits
+            return Rows.of(self._spark_table.feed(newest).where("false"))
         delta_rs = self.delta_rs(newest)
         found = None if delta_rs is None else delta_rs.changes(version + 1, newest, most=sizes.DRIVER_ROWS_MAX)
         if delta_rs is None or found is None:

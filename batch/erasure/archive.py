@@ -15,7 +15,7 @@ from __future__ import annotations
 import io
 from collections import defaultdict
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import msgspec
@@ -47,16 +47,23 @@ class OwnRecords:
         offsets: offsets of the records, keyed by the path of the archive object that contains them.
         values: personal data of the person, from all known versions of the row.
         newest_op: operation (c, u, d or r) of the newest decoded change; None if no record could be decoded.
+        former: offsets, by path, of records of rows that were the person's before the change, and are another's now.
     """
 
     offsets: dict[str, set[int]]
     values: frozenset[str] = frozenset()
     newest_op: str | None = None
+    former: dict[str, set[int]] = field(default_factory=dict)
 
     @property
     def count(self) -> int:
-        """The number of the person's records."""
-        return sum(len(each) for each in self.offsets.values())
+        """The number of records with data of the person."""
+        return sum(len(each) for found in (self.offsets, self.former) for each in found.values())
+
+    @property
+    def objects(self) -> set[str]:
+        """The paths of the archive objects with these records."""
+        return {*self.offsets, *self.former}
 
 
 class Archive:
@@ -89,14 +96,16 @@ class Archive:
             offsets=self._by_object(records, places),
             values=frozenset(values),
             newest_op=None if newest is None else str(newest["_op"]),
+            former={} if person.is_own else self._by_object(records, _former(records, person, places)),
         )
 
     def erase(self, found: OwnRecords) -> None:
-        """Replace each object that contains found records with a copy in which the values of these records are NULL."""
-        for path, offsets in found.offsets.items():
+        """Replace each object that contains found records with a copy without the person's data in these records."""
+        for path in sorted(found.objects):
             folder, _, name = path.rpartition("/")
             objects = object_folder(folder, self._store)
-            objects.replace(name, without_values(objects.read(name), offsets))
+            own, former = found.offsets.get(path, ()), found.former.get(path, ())
+            objects.replace(name, without_values(objects.read(name), own, former))
 
     def _paths(self) -> list[str]:
         files = Files(self._spark)
@@ -114,12 +123,18 @@ class Archive:
         return dict(found)
 
 
-def without_values(content: bytes, offsets: Collection[int]) -> bytes:
-    """Return a copy of a Parquet object in which the records at these offsets have NULL as their value."""
+def without_values(content: bytes, offsets: Collection[int], former: Collection[int] = ()) -> bytes:
+    """Return a copy of a Parquet object in which the records at these offsets have NULL as their value.
+
+    The records at the offsets `former` keep their row, but not the row before the change.
+    """
     table: Any = pq.read_table(io.BytesIO(content))
     is_own = pc.is_in(table["offset"], value_set=pa.array(sorted(offsets), pa.int64()))
     index = table.schema.get_field_index("value")
-    emptied = pc.if_else(is_own, pa.scalar(None, pa.binary()), table["value"])
+    emptied: Any = pc.if_else(is_own, pa.scalar(None, pa.binary()), table["value"])
+    if former:
+        pairs = zip(table["offset"].to_pylist(), emptied.to_pylist(), strict=True)
+        emptied = pa.array([without_before(v) if offset in former else v for offset, v in pairs], pa.binary())
     file = io.BytesIO()
     pq.write_table(
         table.set_column(index, table.schema.field(index), emptied),
@@ -129,6 +144,16 @@ def without_values(content: bytes, offsets: Collection[int]) -> bytes:
         write_statistics=["offset", "timestamp"],
     )
     return file.getvalue()
+
+
+def without_before(value: bytes | None) -> bytes | None:
+    """Return a change without the row before it."""
+    if value is None:
+        return None
+    envelope: Any = msgspec.json.decode(value)
+    body = envelope.get("payload", envelope)
+    body["before"] = None
+    return msgspec.json.encode(envelope)
 
 
 def quoted(value: str) -> str:
@@ -153,4 +178,16 @@ def _is_about(person: Person, values: Collection[str]) -> Column:
     total = F.lit(0)
     for value in sorted(values):
         total += F.when(F.col("value").cast("string").contains(quoted(value)), weight(value)).otherwise(0)
-    return F.coalesce(F.col("key").cast("string") == person.id, F.lit(False)) | (total >= WEIGHT_MIN)
+    is_key = F.coalesce(F.col("key").cast("string") == person.id, F.lit(False)) & F.lit(person.is_own)
+    return is_key | (total >= WEIGHT_MIN)
+
+
+def _former(records: DataFrame, person: Person, own: Collection[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return partition and offset of the records, besides `own`, whose row before the change was the person's."""
+    text = F.col("value").cast("string")
+    paths = (f"$.before.{person.key}", f"$.payload.before.{person.key}")
+    was = F.lit(False)
+    for path in paths:
+        was |= F.coalesce(F.get_json_object(text, path) == person.id, F.lit(False))
+    found = [(row["partition"], row["offset"]) for row in records.where(was).select("partition", "offset").collect()]
+    return [place for place in found if place not in own]

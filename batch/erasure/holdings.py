@@ -149,10 +149,11 @@ def quarantine_holding(person: Person, context: RunContext, values: frozenset[st
         values: values in the person's columns with personal data; an undecodable record with enough of them
             (`batch.erasure.archive`) belongs to the person.
     """
-    of_row = f"get_json_object(`key`, {literal(f'$.{person.key}')}) = {literal(person.id)}"
+    place = "key" if person.is_own else "row"  # the entry's key has the columns of the table's key only
+    of_row = f"get_json_object(`{place}`, {literal(f'$.{person.key}')}) = {literal(person.id)}"
     text = "get_json_object(`row`, '$.value')"
     found = [f"IF(contains({text}, {literal(quoted(value))}), {weight(value)}, 0)" for value in sorted(values)]
-    is_key = f"coalesce(get_json_object(`key`, '$.key') = {literal(person.id)}, false)"
+    is_key = f"coalesce(get_json_object(`key`, '$.key') = {literal(person.id)}, false)" if person.is_own else "false"
     of_record = f"`rule` = 'unreadable' AND ({is_key} OR {' + '.join(['0', *found])} >= {WEIGHT_MIN})"
     condition = f"`table` = {literal(person.table.name)} AND coalesce({of_row} OR ({of_record}), false)"
     schema = "`table` STRING, `key` STRING, `rule` STRING, `row` STRING"
@@ -174,7 +175,9 @@ def _dimensions(person: Person, definition: Definition) -> Iterator[tuple[GoldPl
     for plan in gold.plans(definition):
         mapped = [each.columns for each in plan.depends_on if each.table in _own_tables(person)]
         names = [theirs for columns in mapped for own, theirs in columns if own == person.key]
-        if plan.kind == "dimension" and names:
+        # A dimension of the persons themselves is left to the erasure of their own table, which comes last.
+        is_of_persons = not person.is_own and person.persons in {each.table for each in plan.depends_on}
+        if plan.kind == "dimension" and names and not is_of_persons:
             yield plan, names[0]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 import msgspec
@@ -43,6 +44,16 @@ class Report(msgspec.Struct, kw_only=True):
     ended_at: datetime
     is_verified: bool
     places: list[Entry]
+
+
+def combined(reports: Sequence[Report]) -> Report:
+    """Return one report of the erasures of a person's rows in several tables, given in their order."""
+    return msgspec.structs.replace(
+        reports[-1],
+        started_at=reports[0].started_at,
+        is_verified=all(report.is_verified for report in reports),
+        places=[entry for report in reports for entry in report.places],
+    )
 
 
 def write_report(report: Report, folder: ObjectFolder) -> None:

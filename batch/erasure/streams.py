@@ -72,7 +72,8 @@ class Topics:
         if not ends and person.table.feed == "jdbc":
             return  # no worker archives this topic
         found = pending_changes(self._bootstrap, topic, person.table, ends)
-        if found.is_all or key_text([person.id]) in found.keys:
+        keys = {key_text([row.get(person.key)]) for row in found.rows}
+        if found.is_all or key_text([person.id]) in keys:
             raise BatchError(
                 f"changes of this {SUBJECT} in {topic} are not archived yet and would be archived after the erasure: "
                 "check that streams.archive is running, and repeat the command after its next flush (ARCHIVE_FLUSH_S)",

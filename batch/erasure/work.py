@@ -1,4 +1,4 @@
-"""The steps of an erasure, in an order that makes it safe to repeat an erasure that was killed.
+"""The steps of an erasure of a person's rows in a table, in an order that makes it safe to repeat one that was killed.
 
 1. Silver processes all new rows of Bronze, so that no row of the person is left to be processed later.
 2. The values of the person's records in the archive are removed, and the person's rows in the quarantine are deleted.
@@ -26,6 +26,7 @@ from batch import gold
 from batch.context import LayerResult, RunContext
 from batch.delta import sizes
 from batch.erasure.archive import Archive, OwnRecords
+from batch.erasure.elsewhere import former_versions, referring, warehouse
 from batch.erasure.holdings import (
     Holding,
     bronze_holding,
@@ -42,20 +43,18 @@ from batch.erasure.report import Entry, Report
 from batch.errors import BatchError
 from batch.pipeline.plan import steps
 from batch.pipeline.runner import Step
-from batch.silver import refine
-from config.definition import Reference
+from batch.silver import refine, rules
 
 _NOTES: Final = {
     "bronze": "counted in all files of all versions",
     "silver": "counted in all files of all versions",
     "gold": "counted in all files of all versions; if facts refer to the customer, a row with only the id remains",
 }
-_ID_ALONE: Final = "the id is kept because facts refer to it; by itself, it identifies nobody"
 
 
 @dataclass(kw_only=True)
 class Erasure:
-    """The erasure of one person's data, or a dry run that only counts the data.
+    """The erasure of one person's rows in one table, or a dry run that only counts the data.
 
     Attributes:
         archive: the archived raw changes of the person's table.
@@ -64,6 +63,7 @@ class Erasure:
         outside: returns report entries for locations that the command cannot erase, given the person's known values.
         keep: function that stores the report.
         versioned: locations in versioned buckets, which keep former contents of objects.
+        known: personal data of the person that was found in other tables.
     """
 
     person: Person
@@ -73,13 +73,19 @@ class Erasure:
     outside: Callable[[frozenset[str]], list[Entry]]
     keep: Callable[[Report], None]
     versioned: Sequence[str] = ()
+    known: frozenset[str] = frozenset()
     _records: OwnRecords = field(default_factory=lambda: OwnRecords(offsets={}), init=False)
     _found: dict[str, int] = field(default_factory=dict, init=False)
+
+    def values(self) -> frozenset[str]:
+        """Search for the person's data, and return the values of the personal columns."""
+        self._records = self._find()
+        return self._records.values
 
     def found(self) -> list[Entry]:
         """Count the person's data in all storage locations, and return the counts as report entries."""
         self._records = self._find()
-        return [*self._ours(), *self._referring(), *self.outside(self._records.values)]
+        return [*self._ours(), *referring(self.person, self.context), *self.outside(self._records.values)]
 
     def steps(self, *, is_forced: bool) -> Iterator[Step]:
         """Search for the person's data, then yield the steps that erase it.
@@ -91,12 +97,14 @@ class Erasure:
             BatchError: the archive does not contain the deletion of the row, and the erasure is not forced.
         """
         self._records = self._find()
-        if not is_forced:
+        if not is_forced and self.person.is_own:
             self._check_deletion_archived()
         name = self.person.table.name
         has_lake = bronze_holding(self.person, self.context).table.exists()
         if has_lake:
             yield Step(layer="silver", table=name, work=self._refined)
+            if not is_forced:
+                self._check_rows_deleted()
         yield Step(layer="bronze", table="changes", work=self._archive_erased)
         yield self._step("silver/quarantine", self._erased)
         if has_lake:
@@ -129,7 +137,7 @@ class Erasure:
     def _archive_erased(self) -> LayerResult:
         self._found = {entry.place: entry.found for entry in self._ours()}
         self.archive.erase(self._records)
-        count, objects = self._records.count, len(self._records.offsets)
+        count, objects = self._records.count, len(self._records.objects)
         note = f"removed the values of {count:,} records in {objects:,} archive objects" if count else ""
         return LayerResult(
             layer="bronze", table="changes", version=None, rows_written=count, is_unchanged=not count, note=note
@@ -172,26 +180,23 @@ class Erasure:
             is_verified=not left and not self.versioned,
             places=[
                 *ours,
-                *self._referring(),
+                *referring(self.person, self.context),
                 *self.outside(self._records.values),
-                *self._former(),
-                *self._warehouse(),
+                *former_versions(self.versioned),
+                *warehouse(self.person),
             ],
         )
         self.keep(report)
         if left:
             raise BatchError(f"erasure incomplete: data remains in {', '.join(left)}; run the command again")
-        note = (
-            "verified by searching every storage location again"
-            if any(entry.found for entry in ours)
-            else "no data of this person found"
-        )
+        is_found = any(entry.found for entry in ours)
+        note = "verified by searching every storage location again" if is_found else "no data of this person found"
         return LayerResult(layer="gold", table="erasure", version=None, is_unchanged=True, note=note)
 
     # -- searching for the data ---------------------------------------------------------------------------------------
 
     def _find(self) -> OwnRecords:
-        return self.archive.find(self.person, {*self._records.values, *self._values_in_tables()})
+        return self.archive.find(self.person, {*self._records.values, *self._values_in_tables(), *self.known})
 
     def _values_in_tables(self) -> set[str]:
         holdings = [bronze_holding(self.person, self.context), *silver_holdings(self.person, self.context)]
@@ -213,6 +218,21 @@ class Erasure:
             table=self.person.table.name,
         )
 
+    def _check_rows_deleted(self) -> None:
+        """Check that Silver, which is up to date, has no row of another table that refers to the person.
+
+        Such rows have keys of their own, so the archive is not searched for their deletions.
+        """
+        silver = self.context.table("silver", self.person.table.name)
+        kind = rules.spark_type(self.person.column)
+        if self.person.is_own or silver.read().where(f"NOT _deleted AND {self.person.condition(kind)}").isEmpty():
+            return
+        raise BatchError(
+            "the lake does not have the deletion of rows of this person yet: run `millrace lake run`, or add --force",
+            layer="silver",
+            table=self.person.table.name,
+        )
+
     def _ours(self) -> list[Entry]:
         """Return report entries for the locations that the command erases; the archive is not searched again."""
         entries = [Entry(place="archive", found=self._records.count, left=self._records.count)]
@@ -224,34 +244,6 @@ class Erasure:
             count = self.lookup[0]()
             entries.append(Entry(place="Redis look-up", found=count, left=count))
         return entries
-
-    def _former(self) -> list[Entry]:
-        """Return report entries for buckets that keep former versions of objects, which cannot be searched."""
-        note = "the bucket is versioned: delete the former versions of its objects, for example by a lifecycle rule"
-        return [
-            Entry(place=f"versions of {each}", found=0, left=0, is_ours=False, note=note) for each in self.versioned
-        ]
-
-    def _warehouse(self) -> list[Entry]:
-        """Return a report entry for the person's row in the warehouse, which this command does not know."""
-        target = self.person.table.warehouse
-        note = "not searched: a deleted row keeps its last values, and dlq_events the dead letters; delete both by SQL"
-        place = "" if target is None else f"warehouse {self.person.dataset}.{target.table}"
-        return [Entry(place=place, found=0, left=0, is_ours=False, note=note)] if place else []
-
-    def _referring(self) -> list[Entry]:
-        """Return report entries for the columns of other Silver tables that refer to the person by id."""
-        found = []
-        for table in self.context.definition.tables:
-            rows = self.context.table("silver", table.name)
-            names = [r.column for r in table.rules if isinstance(r, Reference) and r.table == self.person.table.name]
-            for name in names if rows.exists() else []:
-                count = rows.read().where(f"NOT _deleted AND {self.person.condition('STRING', name)}").count()
-                place = f"silver/{table.name}.{name}"
-                found.append(
-                    Entry(place=place, found=count, left=count, is_ours=False, note=_ID_ALONE if count else "")
-                )
-        return found
 
     def _holdings(self) -> list[Holding]:
         person, context = self.person, self.context
@@ -297,3 +289,12 @@ class Erasure:
                 return work(holding)
 
         return Step(layer=layer, table=table, work=on_the_table_as_it_is)
+
+
+def with_shared_values(erasures: Sequence[Erasure]) -> list[Erasure]:
+    """Return erasures of one person, by table, that know the values in all tables, which tell undecodable records."""
+    if len(erasures) > 1:
+        known = frozenset[str]().union(*(each.values() for each in erasures))
+        for each in erasures:
+            each.known = known
+    return [*erasures]

@@ -76,7 +76,8 @@ def stop_if_repeated(rows: DataFrame, times: str, plan: GoldPlan) -> None:
     """
     found = rows.where(F.col(times) > 1).select(*plan.row_key, times).first()
     if found is not None:
-        named = ", ".join(f"{name}={found[name]}" for name in plan.row_key)
+        # A text may be personal data, which errors must not quote.
+        named = ", ".join(f"{n}={'…' if isinstance(found[n], str) else found[n]}" for n in plan.row_key)
         text = f"the query returns {found[times]} rows with the key {named}: nothing was written; group by the key"
         raise BatchError(text, layer="gold", table=plan.name)
 

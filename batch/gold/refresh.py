@@ -20,7 +20,7 @@ from typing import Any
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
-from pyspark.sql.types import DataType, StructType
+from pyspark.sql.types import StructType
 
 from batch.context import LayerResult, RunContext
 from batch.delta import sizes
@@ -29,6 +29,7 @@ from batch.delta.delta_rs import DeltaRsError
 from batch.delta.rows import Rows
 from batch.delta.snapshot import Snapshot
 from batch.delta.table import CHANGE_FEED, LakeTable
+from batch.delta.widening import types_text, widen, wider_types
 from batch.errors import BatchError
 from batch.gold.difference import check_keys, difference, is_equal, is_in, stop_if_repeated, unknown_key
 from batch.gold.plan import GoldPlan
@@ -166,8 +167,9 @@ def _continued(refresh: _GoldRefresh) -> Written | None:
         if keys is not None and keys.count_if_known == 0:
             return _noted(refresh)
         now = refresh.rows(keys)
-        if _shape(now.schema) != _shape(table.schema):
+        if not _fits(refresh, now.schema, table.schema):
             return None
+        table = refresh.target.at()
         if keys is None:
             was = table.read().frame
         else:
@@ -185,8 +187,17 @@ def _continued(refresh: _GoldRefresh) -> Written | None:
         return None
 
 
-def _shape(schema: StructType) -> list[tuple[str, DataType]]:
-    return [(each.name, each.dataType) for each in schema]
+def _fits(refresh: _GoldRefresh, now: StructType, there: StructType) -> bool:
+    """Return whether rows with the columns `now` can be merged into the table, after giving its columns wider types."""
+    wider = wider_types(there, {each.name: each.dataType for each in now})
+    if now.names != there.names or wider is None:
+        text = "gold/%s: the query's columns or types have changed, and not to wider ones; rebuilding the whole table"
+        log.info(text, refresh.plan.name)
+        return False
+    if wider:
+        widen(refresh.target, wider, run_id=refresh.context.run_id)
+        log.info("gold/%s: wider types, in the metadata alone: %s", refresh.plan.name, types_text(wider))
+    return True
 
 
 def _without_unknown(rows: DataFrame, plan: GoldPlan) -> DataFrame:
@@ -241,7 +252,11 @@ def literal(value: object) -> str:
 
 
 def _is_gone(error: PySparkException | DeltaRsError) -> bool:
-    """Return whether the cause of an error is that `maintain` has deleted old files or versions."""
+    """Return whether the changes since the last build can't be read any more.
+
+    `maintain` has deleted old files or versions, or a column of the source has got another type in between.
+    """
     if isinstance(error, DeltaRsError):
         return error.is_gone
-    return any(sign in str(error) for sign in ("FileNotFound", "FILE_NOT_", "DELTA_VERSION", "DELTA_LOG_FILE"))
+    signs = ("FileNotFound", "FILE_NOT_", "DELTA_VERSION", "DELTA_LOG_FILE", "INCOMPATIBLE_SCHEMA_CHANGE")
+    return any(sign in str(error) for sign in signs)

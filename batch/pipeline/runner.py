@@ -77,7 +77,7 @@ Plan = Callable[[str, datetime], Iterable[Step]]
 
 _QUOTED: Final = re.compile(
     r"(\b(?:[Vv]alue|[Tt]ext|[Ss]tring|[Ii]nput):? )"
-    r"(?:'.*?'(?= of the type| cannot| could not|\W*$)|\S+(?= of the type))",
+    r"(?:'.*?'(?= of the type| cannot| could not| to value|\W*$)|\S+(?= of the type))",
     re.DOTALL | re.MULTILINE,
 )
 """A value that Spark or Java quotes in an error, with the word before it."""

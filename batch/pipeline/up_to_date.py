@@ -27,7 +27,7 @@ from batch.errors import BatchError
 from batch.gold.query import gold_source
 from batch.pipeline.manifest import Manifest, TableRun
 from batch.pipeline.plan import table_names
-from batch.silver import refine
+from batch.silver.shape import fingerprint
 from batch.storage.objects import ObjectFolder
 from batch.storage.paths import Lake
 from config.definition import Definition, Table
@@ -90,7 +90,7 @@ class _UpToDateCheck:
             return False
         expected: dict[str, dict[str, Any]] = {}
         for table in self.definition.tables:
-            shape = refine.fingerprint(table)
+            shape = fingerprint(table)
             expected[f"silver/{table.name}"] = {"bronze": versions[f"bronze/{table.name}"], "definition": shape}
         for plan in gold.plans(self.definition):
             shown = {name: versions[f"silver/{name}"] for name in plan.tables}
@@ -115,7 +115,7 @@ class _UpToDateCheck:
         topic = topic_under(self.definition.topic_prefix, table.source_name)
         progress = self.previous.progress.get(f"bronze/{table.name}", {})
         positions = bronze_progress.positions(progress, topic)
-        others = progress.keys() - {bronze_progress.TRUNCATED}
+        others = progress.keys() - bronze_progress.NO_POSITIONS
         if table.feed != "changes" or len(positions) != len(others):  # it is or was read by JDBC
             return False
         archive = self.lake.changes(topic)

@@ -19,6 +19,7 @@ from typing import Final
 from pyspark.sql import DataFrame, SparkSession
 
 from batch import gold
+from batch.bronze.rest import filled
 from batch.console.output import Say
 from batch.delta import sizes
 from batch.gold import GoldPlan
@@ -116,7 +117,10 @@ class Comparer:
         def subject(layer: str, select: Callable[[DataFrame, Table], DataFrame]) -> Subject:
             def sides(manifest: Manifest) -> tuple[SourceSide, Side] | None:
                 rows = self._read(layer, table.name, manifest)
-                return None if rows is None else (source, LakeSide(lambda: select(rows, table)))
+                if rows is None:
+                    return None
+                landed = filled(rows, table, manifest.progress.get(f"bronze/{table.name}", {}))
+                return source, LakeSide(lambda: select(landed, table))
 
             return Subject(name=f"{layer}/{table.name}", key=table.key, sides=sides)
 

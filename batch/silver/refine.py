@@ -12,7 +12,6 @@ win.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
@@ -21,10 +20,12 @@ from typing import Any, Final
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
+from batch.bronze.rest import filled
 from batch.context import LayerResult, RunContext
 from batch.delta import sizes
 from batch.delta.rows import Rows
 from batch.delta.table import DELETION_VECTORS, LakeTable
+from batch.delta.widening import types_text
 from batch.delta.writer import SPARK
 from batch.errors import BatchError
 from batch.quarantine import quarantine
@@ -32,11 +33,15 @@ from batch.silver import rules
 from batch.silver.cross_row_rules import cross_row_rules, with_cross_row_rules
 from batch.silver.history import keep_versions
 from batch.silver.rules import VIOLATIONS
+from batch.silver.shape import ShapeChange, fingerprint, shape_change, with_wider_types
 from batch.silver.versions import NEWER, PROPERTIES, newest
 from config.definition import Reference, Table
 
 META: Final = ("_sequence", "_committed_at", "_row_hash", "_deleted", "_run_id")
 """Columns that Silver tables have in addition to the columns of their source tables."""
+
+AGAIN: Final = "again"
+"""The entry of the progress with the rules whose quarantined rows are to be checked again, because types are wider."""
 
 _PARTITIONS: Final = ("year", "month", "day")
 
@@ -49,17 +54,20 @@ class _SilverRefresh:
         silver: the table.
         is_continued: whether new rows are merged into the table; otherwise the whole table is rebuilt.
         progress: the progress to commit with the rows.
+        note: a remark on a changed definition.
     """
 
     silver: LakeTable
     is_continued: bool
     progress: dict[str, Any]
+    note: str
 
 
 def refine(table: Table, context: RunContext) -> LayerResult:
     """Update a Silver table by merging the new rows of its Bronze table.
 
-    The table is rebuilt instead in a full run, if its definition has changed, or if the change feed is incomplete.
+    The table is rebuilt instead in a full run, if the change feed is incomplete, or if its definition has changed; for
+    wider types, only its metadata is changed.
 
     Raises:
         BatchError: the Bronze table does not exist, or rows break a rule whose action is `fail`; nothing is written.
@@ -69,22 +77,33 @@ def refine(table: Table, context: RunContext) -> LayerResult:
     newest = bronze.version()
     if newest < 0:
         raise BatchError("the Bronze table is missing: run the Bronze layer first", layer="silver", table=table.name)
-    progress = {"bronze": newest, "definition": fingerprint(table)}
     done = silver.progress()
+    change = shape_change(table, silver, done)
+    again = [*done.get(AGAIN, ()), *(f"type({name})" for name in change.wider)]
+    progress = {"bronze": newest, "definition": fingerprint(table)} | ({AGAIN: again} if again else {})
     if done == progress and not context.full:
         return LayerResult(
             layer="silver", table=table.name, version=silver.version(), progress=progress, is_unchanged=True
         )
-    is_same_table = done.get("definition") == progress["definition"]
-    changes = bronze.changed_since(done["bronze"]) if is_same_table and not context.full else None
+    is_same_table = "definition" in done and not change.reason and not context.full
+    if is_same_table and change.wider:
+        with_wider_types(table, silver, change.wider, context)
+    changes = bronze.changed_since(done["bronze"]) if is_same_table else None
     # The change feed also has rows that an erasure deleted from Bronze; those are not new versions.
     feed = None if changes is None else changes.frame.where("_change_type = 'insert'")
-    refresh = _SilverRefresh(silver=silver, is_continued=feed is not None, progress=progress)
+    refresh = _SilverRefresh(silver=silver, is_continued=feed is not None, progress=progress, note=_note(change))
     is_small = sizes.are_small_tables(_read_by(table, context, bronze if feed is None else None))
     with sizes.set_for_small_query(context.spark, when=is_small):
-        rows = Rows.of(prepared(bronze.read(newest) if feed is None else feed, table, context.run_id))
+        landed = filled(bronze.read(newest) if feed is None else feed, table, bronze.progress())
+        rows = Rows.of(prepared(landed, table, context.run_id))
         with rows.persisted() if feed is None else rows.collected_or_persisted() as checked:
             return _refine(checked, table, context, refresh)
+
+
+def _note(change: ShapeChange) -> str:
+    if change.reason:
+        return f"rebuilt, because {change.reason}"
+    return f"wider types, in the metadata alone: {types_text(change.wider)}" if change.wider else ""
 
 
 def _read_by(table: Table, context: RunContext, bronze: LakeTable | None) -> list[LakeTable]:
@@ -109,13 +128,6 @@ def in_order(tables: Iterable[Table]) -> list[Table]:
 def parents(table: Table) -> set[str]:
     """Return the names of the other tables that a table refers to by `reference` rules."""
     return {rule.table for rule in table.rules if isinstance(rule, Reference)} - {table.name}
-
-
-def fingerprint(table: Table) -> str:
-    """Return a hash of a table's key, columns and history; when the hash changes, Silver is rebuilt from Bronze."""
-    shape = [table.key, *((column.name, rules.spark_type(column)) for column in table.columns)]
-    shape += [(table.history_name,)] if table.history_name else []
-    return hashlib.md5(repr(shape).encode(), usedforsecurity=False).hexdigest()
 
 
 def prepared(rows: DataFrame, table: Table, run_id: str, *, is_kept: bool = False) -> DataFrame:
@@ -198,6 +210,7 @@ def _refine(checked: Rows, table: Table, context: RunContext, refresh: _SilverRe
         rows_in=found.rows,
         rejected=found.broken,
         also_written=also_written,
+        note=refresh.note,
     )
 
 

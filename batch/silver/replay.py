@@ -6,6 +6,7 @@ Of the rows that pass, those that the source has deleted since only enter the hi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -13,6 +14,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
 from batch.bronze.envelope import UNREADABLE
+from batch.bronze.rest import REST, filled
 from batch.context import LayerResult, RunContext
 from batch.delta.delta_rs import NEVER
 from batch.delta.rows import Rows
@@ -21,6 +23,7 @@ from batch.quarantine import quarantine_table
 from batch.silver import refine, rules
 from batch.silver.cross_row_rules import with_cross_row_rules
 from batch.silver.history import keep_versions
+from batch.silver.shape import fingerprint
 from batch.silver.versions import NEWER, newest
 from config.definition import Reference, Table
 
@@ -29,7 +32,7 @@ _IDENTITY: Final = ("key", "_sequence", "_origin")
 """Columns that identify a quarantined row; rows that were read over JDBC in one run only differ in their keys."""
 
 _SAME: Final = "t.table = s.table AND " + " AND ".join(f"t.{name} <=> s.{name}" for name in _IDENTITY)
-_HASHES: Final = "_row_hash STRING, _origin STRING"
+_HASHES: Final = f"_row_hash STRING, _origin STRING, {REST} STRING"
 
 
 def replayed(table: Table, context: RunContext) -> LayerResult:
@@ -42,7 +45,7 @@ def replayed(table: Table, context: RunContext) -> LayerResult:
     target, aside = context.table("silver", table.name), quarantine_table(context)
     if not aside.exists() or not target.exists():
         return _nothing(table, target.version() if target.exists() else None)
-    if target.progress().get("definition") != refine.fingerprint(table):
+    if target.progress().get("definition") != fingerprint(table):
         text = "its definition has changed since Silver was written: run `millrace lake run`, then replay again"
         raise BatchError(text, layer="silver", table=table.name)
     kept = aside.read().where((F.col("table") == table.name) & (F.col("rule") != UNREADABLE))
@@ -50,34 +53,49 @@ def replayed(table: Table, context: RunContext) -> LayerResult:
 
 
 def refined(table: Table, context: RunContext) -> LayerResult:
-    """Update a Silver table from Bronze, then check the rows again that the quarantine has for want of a parent row.
+    """Update a Silver table from Bronze, then check quarantined rows again that lacked a parent row or a wider type.
 
     The tables of a run are read one after the other, so a row may arrive in an earlier run than its parent.
     """
     result = refine.refine(table, context)
     names = [rules.rule_name(rule) for rule in table.rules if isinstance(rule, Reference)]
     waited_for = [name for name in names if name in rules.rules_with(table, "quarantine")]
+    wider: Sequence[str] = result.progress.get(refine.AGAIN, ())
+    again = _again([*waited_for, *wider], table, context)
+    if again is not None and again.rows_written:
+        note = f"quarantined rows that are right now: {again.rows_written:,}"
+        result = replace(
+            result,
+            version=again.version,
+            rows_written=result.rows_written + again.rows_written,
+            is_unchanged=False,
+            note="; ".join(filter(None, (result.note, note))),
+            also_written=again.also_written or result.also_written,
+        )
+    return _without_again(result, table, context) if wider else result
+
+
+def _again(names: Sequence[str], table: Table, context: RunContext) -> LayerResult | None:
+    """Check the quarantined rows again that break any of these rules; return None if there are none."""
     aside = quarantine_table(context)
-    if not waited_for or not aside.exists():
-        return result
-    listed = ", ".join(f"'{name}'" for name in waited_for)
+    if not names or not aside.exists():
+        return None
+    listed = ", ".join(f"'{name}'" for name in names)
     kept = aside.at().read(where=f"`table` = '{table.name}' AND rule IN ({listed})")
-    again = None if kept.is_empty() else _checked_again(kept.frame, table, context)
-    if again is None or again.rows_written == 0:
-        return result
-    note = f"rows that found their parents: {again.rows_written:,}"
-    return replace(
-        result,
-        version=again.version,
-        rows_written=result.rows_written + again.rows_written,
-        is_unchanged=False,
-        note=note,
-        also_written=again.also_written or result.also_written,
-    )
+    return None if kept.is_empty() else _checked_again(kept.frame, table, context)
+
+
+def _without_again(result: LayerResult, table: Table, context: RunContext) -> LayerResult:
+    """Commit that the rows have been checked again, so that no later run repeats it."""
+    silver = context.table("silver", table.name)
+    progress = {name: value for name, value in silver.progress().items() if name != refine.AGAIN}
+    written = silver.note(run_id=context.run_id, progress=progress)
+    return replace(result, version=written.version, progress=progress, is_unchanged=False)
 
 
 def _checked_again(kept: DataFrame, table: Table, context: RunContext) -> LayerResult:
-    checked = refine.prepared(as_landed(kept, table), table, context.run_id, is_kept=True).persist()
+    landed = filled(as_landed(kept, table), table, context.table("bronze", table.name).progress())
+    checked = refine.prepared(landed, table, context.run_id, is_kept=True).persist()
     try:
         count = checked.count()
         version = context.table("silver", table.name).version()

@@ -84,18 +84,18 @@ def typed(rows: DataFrame, column: SourceColumn) -> Column:
     """Convert a column from text to its type; the result is NULL if the text is invalid or the column is missing.
 
     A text that the type can only hold in part, such as a decimal with more digits or a day with a time, is invalid, and
-    so is a date or time whose year has not four digits: Spark would make another one of it.
+    so is a date or time whose year is 0 or has not four digits: Spark would make another one of it, or one that most
+    programs cannot read.
     """
     if column.name not in rows.columns:
         return F.lit(None).cast(spark_type(column))
     if column.type is LogicalType.DECIMAL:
         return F.expr(canonical.decimal_of(f"`{column.name}`", *canonical.decimal_digits(column)))
     if column.type is LogicalType.DATE:
-        return F.expr(
-            f"IF(`{column.name}` RLIKE '^[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}$', try_cast(`{column.name}` AS DATE), NULL)"
-        )
+        is_day = f"`{column.name}` RLIKE '^(?!0000)[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}$'"
+        return F.expr(f"IF({is_day}, try_cast(`{column.name}` AS DATE), NULL)")
     if column.type is LogicalType.TIMESTAMP:
-        return F.expr(f"IF(substr(`{column.name}`, 5, 1) = '-', try_cast(`{column.name}` AS TIMESTAMP), NULL)")
+        return F.expr(f"IF(`{column.name}` RLIKE '^(?!0000).{{4}}-', try_cast(`{column.name}` AS TIMESTAMP), NULL)")
     return F.col(column.name).try_cast(spark_type(column)) if spark_type(column) != "string" else F.col(column.name)
 
 

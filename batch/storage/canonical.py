@@ -78,6 +78,11 @@ def spark_text(columns: Sequence[Column]) -> str:
     return f"concat({', '.join(values)})"
 
 
+def row_hash(names: Sequence[str]) -> str:
+    """Return a Spark SQL expression for the MD5 of a row's canonical text, given names of columns of canonical text."""
+    return f"md5({spark_text([Column(name=name, type=LogicalType.STRING) for name in names])})"
+
+
 def time_text(time: datetime) -> str:
     """Return the canonical text of a time, `YYYY-MM-DD HH:MM:SS.ffffff` in UTC."""
     return time.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")

@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from config.command_line import add_metrics_option
 from config.definition import Definition
 from config.engines import engine_of
 from config.json_output import add_json_option, print_json
@@ -24,7 +25,7 @@ from ops.connector.epochs import begin_epoch, begun_epoch, next_epoch
 from ops.connector.exposition import exposed
 from ops.connector.first_reads import FirstReads, read_all
 from ops.connector.mysql import check_source
-from ops.connector.postgres import PostgresSource
+from ops.connector.postgres import PostgresSource, reader_asked, slot_reader
 from ops.connector.reads import position_of, tables_read
 from ops.connector.rest import LITTLE, ConnectClient
 from ops.connector.settings import connector_name, connector_settings
@@ -34,12 +35,6 @@ from ops.context import add_stack_option, definition_of, settings_environment
 from ops.signals import stopped_by_signals
 from stack.errors import StackError
 from streams.model.position import epoch_of, with_epoch
-
-UNCLEAN_STOP = (
-    "Connect was away: if it was killed while it read rows that a client had loaded with COPY, up to a page of them may"
-    " be missing in the topics; run `millrace lake reconcile --repair`, or begin a new epoch"
-)
-"""The connector, Debezium 3.7, goes on behind rows with one place in the log if it had published one of them."""
 
 _LOOK_SECONDS = 2.0
 
@@ -70,9 +65,7 @@ def add_commands(subparsers: Any) -> None:
     parser.add_argument("--force", action="store_true", help="delete them even if they are over 20%% of a table's rows")
     text = "start failed tasks again, and sweep after each snapshot and at the start; runs until it is stopped"
     watch = _add(actions, "watch", run_watch, text)
-    watch.add_argument(
-        "--metrics", type=_address, metavar="HOST:PORT", help="serve metrics for Prometheus here (default: nowhere)"
-    )
+    add_metrics_option(watch)
     text = "begin a new epoch after the source's log began again"
     epoch = actions.add_parser("epoch", help=text, description=text)
     begin = _add(
@@ -252,11 +245,12 @@ def run_watch(arguments: argparse.Namespace) -> int:
             connect,
             connector_name(definition.name),
             sweep=lambda: sweep(database, kafka.bootstrap, definition, only=tables),
-            late=late if definition.incremental_tables else None,
+            late=late if late.compared else None,
             say=lambda line: print(line, flush=True),
-            after_away=UNCLEAN_STOP if definition.engine == "postgres" else "",
+            reader=reader_asked(definition, settings_environment(arguments), connect),
         )
-        with exposed(arguments.metrics, connector_name(definition.name), watch):
+        slot = slot_reader(definition, settings_environment(arguments))
+        with exposed(arguments.metrics, connector_name(definition.name), watch, slot):
             while not stop.is_set():
                 watch.look()
                 stop.wait(_LOOK_SECONDS)
@@ -279,14 +273,6 @@ def _add(actions: Any, name: str, run: Any, text: str) -> argparse.ArgumentParse
     add_stack_option(parser)
     parser.set_defaults(run=run)
     return parser
-
-
-def _address(text: str) -> tuple[str, int]:
-    """Parse a host and a port."""
-    host, _, port = text.rpartition(":")
-    if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
-        raise argparse.ArgumentTypeError(f"invalid address {text!r}: use a host and a port, such as 127.0.0.1:9404")
-    return host.strip("[]"), int(port)
 
 
 def _bootstrap(arguments: argparse.Namespace) -> str:

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
-from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from ops.connector.slots import Slot
 from stack.errors import StackError
+from streams.adapters.exposition import serve_metrics
+
+ReadSlot = Callable[[], Slot | None]
+
+
+def no_slot() -> None:
+    """Return None, as for a source that has no slots."""
 
 
 class Watched(Protocol):
@@ -24,14 +31,19 @@ class Watched(Protocol):
 
 
 class WatchCollector(Collector):
-    """Prometheus collector of what a watch saw last."""
+    """Prometheus collector of what a watch saw last, and of the connector's slot as it is now.
 
-    def __init__(self, name: str, watch: Watched) -> None:
+    Args:
+        slot: reads the slot in PostgreSQL's log; returns None if there is none.
+    """
+
+    def __init__(self, name: str, watch: Watched, slot: ReadSlot) -> None:
         self._name = name
         self._watch = watch
+        self._slot = slot
 
     def collect(self) -> Iterator[Metric]:
-        """Yield whether the connector runs, and whether a sweep is due."""
+        """Yield whether the connector runs, whether a sweep is due, and how far the slot is behind."""
         up = GaugeMetricFamily(
             "millrace_connector_up",
             "1 if the connector and all its tasks were running at the last look, otherwise 0.",
@@ -46,30 +58,43 @@ class WatchCollector(Collector):
         )
         due.add_metric([self._name], self._watch.is_sweep_due)
         yield due
+        yield from self._slot_families()
+
+    def _slot_families(self) -> Iterator[Metric]:
+        """Yield nothing while the database does not answer: 0 would look like a reader that has kept up."""
+        try:
+            slot = self._slot()
+        except StackError:
+            return
+        if slot is None:
+            return
+        lag, kept = (
+            "Bytes of the source's log that the connector has not confirmed.",
+            "Bytes of its log that the source keeps.",
+        )
+        for name, help, value in (
+            ("millrace_slot_lag_bytes", lag, slot.lag_bytes),
+            ("millrace_slot_kept_bytes", kept, slot.kept_bytes),
+        ):
+            family = GaugeMetricFamily(name, help, labels=["connector"])
+            if value is not None:
+                family.add_metric([self._name], value)
+            yield family
 
 
 @contextlib.contextmanager
-def exposed(address: tuple[str, int] | None, name: str, watch: Watched) -> Iterator[None]:
+def exposed(address: tuple[str, int] | None, name: str, watch: Watched, slot: ReadSlot = no_slot) -> Iterator[None]:
     """Serve the metrics of a watch at this host and port, if there are any, until the context ends.
 
     Raises:
         StackError: the port cannot be used.
     """
-    if address is None:
-        yield
-        return
-    host, port = address
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(WatchCollector(name, watch))
     try:
-        server, thread = start_http_server(port, addr=host, registry=registry)
+        end = None if address is None else serve_metrics(address, WatchCollector(name, watch, slot))
     except OSError as error:
-        raise StackError(
-            f"cannot serve metrics at {host}:{port}: {error.strerror}; name another with --metrics"
-        ) from None
+        raise StackError(error.strerror) from None
     try:
         yield
     finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+        if end is not None:
+            end()

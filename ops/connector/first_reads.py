@@ -3,16 +3,22 @@
 It is complete when the table's topic has a record of each row that the table had at some time after the connector began
 to follow the log: all later changes arrive anyway. If rows are missing although the connector has ended its reads, it
 is asked again.
+
+All tables of PostgreSQL are compared in this way when the connector has begun to read the log anew. All rows of a page
+that a client's COPY fills have one place in the log, and Debezium 3.7 goes on behind them if it was stopped when it had
+published exactly one: only the keys in the topic tell that the others never came.
 """
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import closing
 from typing import Final
 
 from config.definition import Definition, Table
+from config.engines import engine_of
 from config.engines.base import SourceSettings
 from config.settings import KafkaSettings
 from ops.connector.apply import wait_snapshot
@@ -20,6 +26,7 @@ from ops.connector.pause import Pause
 from ops.connector.reads import RIGHTS, Reads
 from ops.connector.rest import ConnectClient
 from ops.connector.settings import connector_name
+from ops.connector.sweep import has_comparable_key
 from ops.connector.topic_rows import SeenRows
 from ops.topics import apply_topics
 from stack.errors import StackError
@@ -30,7 +37,13 @@ SHORT_S: Final = 60.0
 
 LONG_S: Final = 600.0
 
+MOST_NAMED: Final = 500
+"""Number of missing rows up to which the connector is asked for them alone instead of for the whole table."""
+
 _POLL_S: Final = 0.5
+_PLAIN: Final = re.compile(r"[A-Za-z0-9_.:@ -]+")
+"""Values of keys that every database reads alike between quotes."""
+
 _MARKER_S: Final = 2.0
 """How long the end of a transaction may take to reach all topics after Connect has seen it."""
 
@@ -38,7 +51,11 @@ Say = Callable[[str], None]
 
 
 class FirstReads:
-    """The first reads of a dataset's tables, of which there may be none."""
+    """The first reads of a dataset's tables, of which there may be none.
+
+    Attributes:
+        compared: tables whose rows are looked for in their topics when there is doubt.
+    """
 
     def __init__(
         self, definition: Definition, database: SourceSettings, kafka: KafkaSettings, connect: ConnectClient
@@ -46,6 +63,8 @@ class FirstReads:
         self._definition = definition
         self._tables = [table.name for table in definition.incremental_tables]
         self._unread = set(self._tables)
+        of_postgres = definition.tables if definition.engine == "postgres" else ()
+        self.compared = {*self._tables, *(table.name for table in of_postgres if has_comparable_key(table))}
         self._kafka = kafka
         self._reads = Reads(definition, database, connect)
         self._pause = Pause(time.monotonic)
@@ -85,25 +104,26 @@ class FirstReads:
         begun = self._reads.begin_first()
         if begun:
             say(f"{', '.join(begun)}: being read incrementally")
+        pause_s = 0.0
         for name in sorted(self._unread.difference(begun)):
             missing = None if self._reads.is_reading(name) else self._missing(self._definition.table(name))
             if missing is None:
                 continue
             if missing:
-                pause_s = self._pause.begin()
-                self._reads.begin(name)
+                pause_s = pause_s or self._pause.begin()
+                self._reads.begin(name, condition_of(self._definition, name, missing))
                 say(
-                    f"{name}: {missing:,} rows were never read; asked again (next time after {pause_s:.0f} s or more); "
-                    f"if that does not help: {RIGHTS}"
+                    f"{name}: {len(missing):,} rows are not in the topic; asked the connector to read them (next time "
+                    f"after {pause_s:.0f} s or more); if that does not help: {RIGHTS}"
                 )
             else:
                 self._unread.discard(name)
-                say(f"{name}: all rows are read")
+                say(f"{name}: all rows are in the topic")
         return not self._unread
 
     def doubt(self) -> None:
-        """Check all reads again, as the connector did not run, or another one may have begun."""
-        self._unread = set(self._tables)
+        """Compare all tables with their topics again, as the connector may have lost rows or reads."""
+        self._unread = set(self.compared)
 
     def wait(self, say: Say, *, limit_s: float = LONG_S) -> None:
         """Wait until they are complete.
@@ -119,19 +139,31 @@ class FirstReads:
                 raise StackError(f"{unread}: not all rows are read after {limit_s:g} s; if none arrives: {RIGHTS}")
             time.sleep(_POLL_S)
 
-    def _missing(self, table: Table) -> int | None:
-        """Count the rows of a table that its topic has no record of; None if a read of it has begun meanwhile."""
+    def _missing(self, table: Table) -> set[tuple[str, ...]] | None:
+        """Return the rows of a table that its topic does not have; None if a read of it has begun meanwhile."""
         wanted = self._reads.keys(table.name)
         end = self._reads.log_end()
         topic = topic_under(self._definition.topic_prefix, table.name)
-        with closing(SeenRows(self._kafka.bootstrap, topic, table)) as seen:
+        with closing(SeenRows(self._kafka.bootstrap, topic, table, is_alive=True)) as seen:
             seen.look()
             self._reads.await_place(end)
             seen.look()
             if wanted - seen.keys:
                 time.sleep(_MARKER_S)
                 seen.look()
-            return None if self._reads.is_reading(table.name) else len(wanted - seen.keys)
+            missing = wanted - seen.keys
+            if missing:  # some may have been deleted meanwhile
+                missing &= self._reads.keys(table.name)
+            return None if self._reads.is_reading(table.name) else missing
+
+
+def condition_of(definition: Definition, table: str, keys: Collection[tuple[str, ...]]) -> str | None:
+    """Return a condition in SQL for the rows with these keys; None if they are too many, or not plain texts."""
+    if len(keys) > MOST_NAMED or not all(_PLAIN.fullmatch(value) for key in keys for value in key):
+        return None
+    columns = ", ".join(map(engine_of(definition).quoted, definition.table(table).key))
+    rows = sorted("(" + ", ".join(f"'{value}'" for value in key) + ")" for key in keys)
+    return f"({columns}) IN ({', '.join(rows)})"
 
 
 def read_all(

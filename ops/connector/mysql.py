@@ -55,6 +55,17 @@ def key_faults(definition: Definition, keys: Mapping[str, Sequence[str]]) -> Ite
             )
 
 
+def log_faults(connection: Connection) -> Iterator[str]:
+    """List what the server's log lacks for a connector, each with the remedy."""
+    [(is_logged, form, image)] = connection.rows("SELECT @@log_bin, @@binlog_format, @@binlog_row_image")
+    if not is_logged:
+        yield "the server writes no binary log, so changes cannot be read: set log_bin and restart it"
+    elif form != "ROW":
+        yield f"binlog_format is {form}, so changes cannot be read: set it to ROW"
+    elif image != "FULL":
+        yield f"binlog_row_image is {image}, so changes lack columns: set it to FULL"
+
+
 def _named_columns(definition: Definition, table: Table) -> tuple[str, ...] | None:
     """Return the columns that the connector's settings name as key of a table; None if they name none."""
     for entry in filter(None, definition.connector.get(KEY_SETTING, "").split(";")):

@@ -14,28 +14,39 @@ from config.settings import ConnectSettings, KafkaSettings
 from ops.connector.apply import failure_of, is_running
 from ops.connector.arrival import SILENT_S, Arrivals
 from ops.connector.publication import prepare_source, unpublished
-from ops.connector.rest import ConnectClient
+from ops.connector.rest import LITTLE, ConnectClient
 from ops.connector.settings import connector_name, slot_name
 from ops.connector.slots import (
     BEGIN_EPOCH,
+    Slot,
     blocking_transactions,
     committed_place,
     drop_slot,
     lost_log,
     lsn_text,
     read_slot,
+    reader_of,
     slot_faults,
 )
 from ops.database import connected
 from ops.topics import apply_topics
 from stack.errors import StackError
-from streams.model.position import with_epoch
+from streams.model.position import epoch_of, with_epoch
 from streams.topics import SIGNALS_SPEC, Direction, TopicSpec, catalogue_of, heartbeat_spec
 
 _PUBLISHED_LIMIT_S: Final = 120.0
 _POLL_S: Final = 0.5
 
 Say = Callable[[str], None]
+
+
+def reader_asked(
+    definition: Definition, environment: Mapping[str, str], connect: ConnectClient
+) -> Callable[[], object | None]:
+    """Return what asks a PostgreSQL source who reads the connector's slot; other databases have no slots."""
+    if definition.engine != "postgres":
+        return lambda: None
+    return PostgresSource(definition, environment, connect).reader
 
 
 class PostgresSource:
@@ -96,6 +107,11 @@ class PostgresSource:
                     raise StackError(f"{self._name} has not published all changes: {reason}")
                 time.sleep(_POLL_S)
 
+    def slot(self, epoch: int) -> Slot | None:
+        """Return the connector's slot as it is now; None if there is none."""
+        with self._connected() as connection:
+            return read_slot(connection, slot_name(self._definition.name, epoch))
+
     def status_lines(self, epoch: int) -> tuple[list[str], bool]:
         """Describe slot and arrival; the second value is whether changes arrive and the log is still there."""
         name = slot_name(self._definition.name, epoch)
@@ -125,6 +141,15 @@ class PostgresSource:
                 f"`millrace connector sweep` and {repair}"
             )
         return lines, arrives and slot.wal_status != "lost" and not missing
+
+    def reader(self) -> tuple[object, ...] | None:
+        """Return what identifies the connection that reads the connector's slot now; None if that is not known."""
+        try:
+            epoch = epoch_of((self._connect.config(self._name) or {}).get("topic.prefix"))
+            with self._connected() as connection:
+                return reader_of(connection, slot_name(self._definition.name, epoch))
+        except StackError:  # the connector does not run without its servers either, and the watch says so
+            return None
 
     def forget(self, epoch: int) -> bool:
         """Drop slot and publication of an epoch; return False if there was no slot."""
@@ -156,3 +181,17 @@ class PostgresSource:
         found = catalogue_of(self._definition, app_id="-", order_partitions=self._kafka.order_partitions)
         changes = [spec for spec in found if spec.direction is Direction.IN]
         return [*changes, SIGNALS_SPEC, heartbeat_spec(with_epoch(self._definition.name, epoch))]
+
+
+def slot_reader(definition: Definition, environment: Mapping[str, str]) -> Callable[[], Slot | None]:
+    """Return what reads a connector's slot, in the epoch that it has at that moment; for other engines, None always."""
+
+    def read() -> Slot | None:
+        if definition.engine != "postgres":
+            return None
+        with ConnectClient(ConnectSettings.read(environment).url, LITTLE) as connect:
+            config = connect.config(connector_name(definition.name)) or {}
+            source = PostgresSource(definition, environment, connect)
+            return source.slot(epoch_of(config.get("topic.prefix")))
+
+    return read

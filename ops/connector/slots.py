@@ -22,6 +22,14 @@ SELECT active_pid, restart_lsn - '0/0'::pg_lsn, confirmed_flush_lsn - '0/0'::pg_
 FROM pg_replication_slots WHERE slot_name = %s
 """
 
+# The number of a process may be given again, so the times of its start and of the server's belong to it. Without the
+# role pg_read_all_stats, the first of them is NULL.
+_READER: Final = """
+SELECT s.active_pid, a.backend_start, pg_postmaster_start_time()
+FROM pg_replication_slots AS s LEFT JOIN pg_stat_activity AS a ON a.pid = s.active_pid
+WHERE s.slot_name = %s AND s.active_pid IS NOT NULL
+"""
+
 _OPEN: Final = """
 SELECT pid, usename, xact_start FROM pg_stat_activity
 WHERE backend_xid IS NOT NULL AND pid <> pg_backend_pid() ORDER BY xact_start
@@ -66,6 +74,13 @@ def read_slot(connection: Connection, name: str) -> Slot | None:
         lag_bytes=lag_bytes,
         kept_bytes=kept_bytes,
     )
+
+
+def reader_of(connection: Connection, name: str) -> tuple[Any, ...] | None:
+    """Return what identifies the connection that reads a slot now: no later one has the same; None if nobody reads."""
+    rows = connection.rows(_READER, (name,))
+    connection.rollback()
+    return tuple(rows[0]) if rows else None
 
 
 def committed_place(offsets: Sequence[Mapping[str, Any]], prefix: str) -> int | None:

@@ -89,13 +89,17 @@ class SeenRows:
 
     Args:
         is_new: leave out the records that are in the topic now.
+        is_alive: leave out the rows whose last record is a deletion.
 
     Attributes:
-        keys: primary keys of the rows, as texts; those of deleted rows too.
+        keys: primary keys of the rows, as texts.
     """
 
-    def __init__(self, bootstrap: str, topic: str, table: Table, *, is_new: bool = False) -> None:
+    def __init__(
+        self, bootstrap: str, topic: str, table: Table, *, is_new: bool = False, is_alive: bool = False
+    ) -> None:
         self.keys: set[tuple[str, ...]] = set()
+        self._is_alive = is_alive
         self._decode = _decoder(table)
         self._reader = TopicReader(bootstrap, topic, _GROUP)
         if is_new:
@@ -116,7 +120,11 @@ class SeenRows:
     def _note(self, key: bytes | None, value: bytes | None) -> None:
         change = self._decode(key, value)
         if type(change) is Change:
-            self.keys.add(key_texts(msgspec.structs.astuple(change.row)))
+            row_key = key_texts(msgspec.structs.astuple(change.row))
+            if change.deleted and self._is_alive:
+                self.keys.discard(row_key)
+            else:
+                self.keys.add(row_key)
 
 
 def key_texts(key: RowKey) -> tuple[str, ...]:

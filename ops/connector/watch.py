@@ -9,8 +9,12 @@ and once after its own start. A sweep takes a while, and reads one table after t
 meanwhile, and sweeps again if a snapshot may have begun. A sweep that finds nothing costs a read of the change topics
 and of the tables' keys.
 
-After a sweep, the watch tends the tables that the snapshot left out (`first_reads.py`), until all their rows are read;
-also after one that was refused, as rows that vanished from one table say nothing of another's first read.
+After a sweep, the watch tends the tables that the snapshot left out, and all tables of PostgreSQL, in which rows of a
+COPY may be missing (`first_reads.py`), until all their rows are in the topics; also after a sweep that was refused, as
+rows that vanished from one table say nothing of another's.
+
+A task may stop and start between two looks. PostgreSQL tells: each start of the connector opens a new connection that
+reads the slot, so another reader than at the last look counts as a time without the connector.
 """
 
 from __future__ import annotations
@@ -28,6 +32,9 @@ from stack.errors import StackError
 
 CLOSE_S: Final = 10.0
 """How long a watch that is to end waits for its sweep; supervisors kill a process that takes much longer."""
+
+READER_S: Final = 10.0
+"""How often the database is asked who reads its log."""
 
 _IDLE: Final = frozenset({"PAUSED", "STOPPED"})
 """States in which an operator has put a connector: the watch leaves it alone."""
@@ -56,6 +63,27 @@ def in_thread(work: Callable[[], None]) -> Work:
     return thread
 
 
+class _Readers:
+    """The readers of the log, one after the other."""
+
+    def __init__(self, current: Callable[[], object | None], clock: Callable[[], float]) -> None:
+        self._current = current
+        self._clock = clock
+        self._ask_at = clock()
+        self._known: object | None = None
+
+    def is_another(self) -> bool:
+        """Whether another reader was there before; asks at most every `READER_S` seconds."""
+        if self._clock() < self._ask_at:
+            return False
+        self._ask_at = self._clock() + READER_S
+        found = self._current()
+        if found is None:
+            return False
+        known, self._known = self._known, found
+        return known not in (None, found)
+
+
 class ConnectorWatch:
     """Looks at a connector again and again; call `look` every few seconds, and `close` at the end.
 
@@ -64,7 +92,8 @@ class ConnectorWatch:
         say: receives what happened, one line each.
         late: the tables that the initial snapshot leaves out; None: there are none.
         begin: begins a sweep, so that the watch can look meanwhile.
-        after_away: is said once Connect answers again after it did not, as it may have been killed.
+        reader: returns what identifies the connection that reads the log now, None if there is none; asked from time
+            to time. Without it, stops between two looks go unnoticed.
 
     Attributes:
         is_up: whether the connector and all its tasks were running at the last look.
@@ -80,7 +109,7 @@ class ConnectorWatch:
         say: Say,
         late: LateTables | None = None,
         begin: Callable[[Callable[[], None]], Work] = in_thread,
-        after_away: str = "",
+        reader: Callable[[], object | None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.is_up = False
@@ -92,8 +121,7 @@ class ConnectorWatch:
         self._late = late
         self._is_late_due = late is not None
         self._begin = begin
-        self._after_away = after_away
-        self._was_away = False
+        self._readers = _Readers(reader, clock)
         self._said: str | None = None
         self._restart_pause = Pause(clock)
         self._sweep_pause, self._late_pause = Pause(clock), Pause(clock)
@@ -105,14 +133,12 @@ class ConnectorWatch:
         """Look at the connector once, and do what is due. An unavailable server is reported, not raised."""
         try:
             calm = self._is_calm()
+            if calm and self._readers.is_another():
+                self._say(f"{self._name} has begun to read the log anew: its tables are compared with their topics")
+                calm = False
         except StackError as error:
             self._say_once(str(error))
             self.is_up = calm = False
-            self._was_away = True
-        if calm and self._was_away:
-            self._was_away = False
-            if self._after_away:
-                self._say(self._after_away)
         if not calm:
             self.is_sweep_due, self._is_whole = True, False
             self._is_late_due = self._late is not None

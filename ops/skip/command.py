@@ -6,7 +6,6 @@ import argparse
 import asyncio
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
-from urllib.parse import urlsplit
 
 import aiokafka
 from aiokafka.errors import KafkaError
@@ -15,27 +14,17 @@ from confluent_kafka import ConsumerGroupState, KafkaException
 from confluent_kafka.admin import AdminClient
 from faust.types import TP
 
-from config.errors import UsageError
 from config.kafka_security import aiokafka_client, librdkafka_client
-from config.settings import (
-    ArchiveSettings,
-    DatasetSettings,
-    KafkaSettings,
-    LookupsSettings,
-    ObjectStoreSettings,
-    RedisSettings,
-)
+from config.settings import KafkaSettings
 from ops.context import SILENT, settings_environment
-from ops.skip.positions import ArchivePosition, LookupsPosition, OrdersPosition, Position, StoppedApplication
+from ops.skip.applications import position_of
+from ops.skip.positions import StoppedApplication
 from stack.errors import StackError
-from streams.adapters.object_store import MinioBucket
-from streams.adapters.redis import RedisClient
 from streams.model.errors import SinkAwayError
 from streams.runtime.faust.source_topics import describe_sources
 from streams.runtime.partition.batch import OutputRecord
 from streams.runtime.partition.sources import Source
-from streams.topics import DEAD_LETTERS, change_topic
-from tables import lookups
+from streams.topics import DEAD_LETTERS
 
 ANSWER_S: Final = 10.0
 READ_S: Final = 10.0
@@ -54,7 +43,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Skip records of one topic partition for one application."""
     environment = settings_environment(arguments)
     kafka = KafkaSettings.read(environment)
-    app = StoppedApplication(arguments.app, {**aiokafka_client(kafka.bootstrap), "client_id": "millrace-skip"})
+    client = {**aiokafka_client(kafka.bootstrap), "client_id": "millrace-skip"}
+    app = StoppedApplication(arguments.app, client, output_compression=kafka.output_compression)
     tp = TP(arguments.topic, arguments.partition)
     try:
         _check_stopped(kafka.bootstrap, app.id)
@@ -66,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 async def _run(arguments: argparse.Namespace, app: StoppedApplication, tp: TP, environment: Mapping[str, str]) -> int:
-    position = _position(app, tp, environment)
+    position = position_of(app, tp, environment)
     try:
         source = (await describe_sources(app.kafka_client, tp.partition, [tp.topic]))[tp.topic]
         committed = await position.offset()
@@ -92,40 +82,6 @@ def _check_stopped(bootstrap: str, app_id: str) -> None:
             f"application {app_id} has {len(found.members)} workers (its group is {found.state.name.lower()}): stop "
             "all of them first, and wait for the session timeout if they were killed"
         )
-
-
-def _position(app: StoppedApplication, tp: TP, environment: Mapping[str, str]) -> Position:
-    """Return the place of the application's offset.
-
-    Raises:
-        UsageError: there is no application of this id, or it does not read this topic.
-    """
-    dataset, of_lookups = DatasetSettings.read(environment), LookupsSettings.read(environment)
-    archive = ArchiveSettings.read(environment)
-    tables = {
-        dataset.orders_app_id: ("orders", "order_details"),
-        of_lookups.lookups_app_id: ("customers", "payment_method"),
-        archive.archive_app_id: ("orders", "order_details", "customers", "payment_method"),
-    }
-    if app.id not in tables:
-        raise UsageError(f"--app: unknown application {app.id!r}: use one of {', '.join(tables)}")
-    topics = [change_topic(dataset.dataset, table) for table in tables[app.id]]
-    if tp.topic not in topics:
-        raise UsageError(f"--topic: {app.id} does not read topic {tp.topic!r}: use one of {', '.join(topics)}")
-    if app.id == dataset.orders_app_id:
-        return OrdersPosition(app, tp)
-    if app.id == of_lookups.lookups_app_id:
-        redis = RedisSettings.read(environment)
-        return LookupsPosition(app, tp, RedisClient(redis.url, database=lookups.DATABASE))
-    objects, root = ObjectStoreSettings.read(environment), urlsplit(archive.bronze)
-    bucket = MinioBucket(
-        objects.endpoint,
-        root.netloc,
-        access_key=objects.access_key,
-        secret_key=objects.secret_key,
-        ssl_context=objects.ssl_context(),
-    )
-    return ArchivePosition(app, tp, bucket, f"{root.path.strip('/')}/".lstrip("/"))
 
 
 async def read_record(client: Mapping[str, Any], tp: TP, offset: int, source: Source) -> Record:

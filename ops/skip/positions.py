@@ -4,7 +4,8 @@ Each application keeps its offsets in another place, and the dead letter is writ
 
 - `streams.orders`: one Kafka transaction of the partition's own transactional id writes both, and the topic's id to the
   changelog. The next owner of the partition reads all of them, whatever its local store contains.
-- `streams.lookups`: the dead letter goes to Kafka, then the offset and the topic's id to Redis.
+- `streams.lookups` and `streams.metrics`: the dead letter goes to Kafka, then the offset and the topic's id to Redis.
+- `streams.warehouse`: the same, with the offset in the warehouse.
 - `streams.archive`: the dead letter goes to Kafka, then an object without records fills the gap in the chain.
 """
 
@@ -19,19 +20,17 @@ from faust.types import TP
 
 from stack.errors import StackError
 from streams.adapters.object_store import ObjectStore
-from streams.adapters.redis import ScriptCaller
 from streams.model.archive_chain import object_metadata, object_name
 from streams.runtime.faust.app import TransactionalApp
 from streams.runtime.faust.consumer_thread import committed
 from streams.runtime.partition.batch import OutputRecord
-from streams.runtime.partition.committer import LARGEST_REQUEST_BYTES, KafkaTransactions
+from streams.runtime.partition.committer import LARGEST_REQUEST_BYTES, Committer, KafkaTransactions
 from streams.runtime.partition.pipeline import transactional_id
 from streams.runtime.partition.sources import source_records
 from streams.topics import order_state_changelog
 from tables import order_state
 from tables.archive.committer import ArchiveSink
 from tables.archive.rows import Rows
-from tables.lookups import LookupSink
 
 TRANSACTION_TIMEOUT_MS = 10_000
 
@@ -39,9 +38,10 @@ TRANSACTION_TIMEOUT_MS = 10_000
 class StoppedApplication:
     """An application without workers, as far as a sink uses it: its id, Kafka, and its group's offsets."""
 
-    def __init__(self, app_id: str, kafka_client: Mapping[str, Any]) -> None:
+    def __init__(self, app_id: str, kafka_client: Mapping[str, Any], *, output_compression: str | None) -> None:
         self.id = app_id
         self.kafka_client = dict(kafka_client)
+        self.output_compression = output_compression
 
     @property
     def conf(self) -> StoppedApplication:
@@ -71,7 +71,10 @@ class StoppedApplication:
     async def write(self, letter: OutputRecord, partition: int) -> None:
         """Write a dead letter."""
         producer = aiokafka.AIOKafkaProducer(
-            **self.kafka_client, enable_idempotence=True, max_request_size=LARGEST_REQUEST_BYTES
+            **self.kafka_client,
+            enable_idempotence=True,
+            compression_type=self.output_compression,
+            max_request_size=LARGEST_REQUEST_BYTES,
         )
         async with producer:
             headers = list(letter.headers)
@@ -106,6 +109,7 @@ class OrdersPosition:
             group=app.id,
             transactional_id=transactional_id(app.id, order_state.NAME, tp.partition),
             transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
+            compression=app.output_compression,
             client=app.kafka_client,
             read_committed_offsets=self._read,
         )
@@ -132,26 +136,33 @@ class OrdersPosition:
             await self._committer.close()
 
 
-class LookupsPosition:
-    """An offset of `streams.lookups`, which stores offsets in Redis with the look-up entries."""
+class Sink(Protocol):
+    """What a position needs of the sink of an application."""
 
-    def __init__(self, app: StoppedApplication, tp: TP, redis: ScriptCaller) -> None:
-        self._topic = tp.topic
-        self._sink = LookupSink(redis, cast(TransactionalApp, app))
-        self._committer = self._sink.committers(tp.topic)(tp.partition)
+    async def on_shutdown(self) -> None: ...
+
+
+class SinkPosition:
+    """An offset that an application stores beside its content, in Redis or in the warehouse."""
+
+    def __init__(self, topic: str, sink: Sink, committer: Committer) -> None:
+        self._topic = topic
+        self._sink = sink
+        self._committer = committer
 
     async def offset(self) -> int | None:
-        """Return the offset in Redis."""
+        """Shut out former owners, and return the stored offset."""
+        await self._committer.open()
         return (await self._committer.committed())[self._topic]
 
     async def move(self, letter: OutputRecord, offset: int, topic_id: str | None) -> None:
-        """Write the dead letter to Kafka, then the topic's id and the offset to Redis."""
+        """Write the dead letter to Kafka, then store the offset and the topic's id."""
         await self._committer.commit([letter], {self._topic: offset})
         if topic_id is not None:
             await self._committer.keep_source_ids({self._topic: topic_id})
 
     async def close(self) -> None:
-        """Close the connections to Kafka and Redis."""
+        """Close the connections to Kafka and to the sink's server."""
         await self._sink.on_shutdown()
 
 

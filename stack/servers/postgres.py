@@ -21,6 +21,7 @@ from stack.job import Job
 from stack.ports import HOST
 from stack.process import as_user
 from stack.servers.base import Command, Server, UnhealthyError
+from stack.servers.postgres_lock import clear_lock
 from stack.site import Site
 
 SUPERUSER = "postgres"
@@ -51,6 +52,7 @@ class Postgres(Server):
         data = site.make_service_folder(self.name, _service_user()) / "data"
         if not data.exists():
             self._create_data(site, data, job)
+        clear_lock(data, job)
         (data / "millrace.conf").write_text(server_settings(site))
         (data / "pg_hba.conf").write_text(_LOGINS)
 

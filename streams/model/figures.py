@@ -1,7 +1,7 @@
 """What a change adds to the live figures: counts of changes, orders and revenue per minute, countries, and alerts.
 
 Only changes count. A row that a snapshot read is counted as such and raises nothing else, and so does a change whose
-window has ended: the orders of a minute can be corrected for a limited time.
+window has ended: the orders of a minute can be corrected for a limited time. What was not counted is not corrected.
 """
 
 from __future__ import annotations
@@ -71,8 +71,10 @@ class Figure(Struct, gc=False):
         kind: created, updated, deleted or read.
         at_ms: time of the change, in milliseconds since 1970.
         minute: minute of the order as text, such as 202601020304; None if no window changes.
-        orders, cents: what the window of that minute gets more or less.
-        customer: customer of the order, by whose country it is counted; None if it is not counted by country.
+        order: the order whose window changes; None if no window changes.
+        orders: 1 if the order was placed, -1 if it is gone, 0 if it was changed.
+        cents: its total in cents; 0 if it is gone. Only orders whose placing was counted are corrected.
+        customer: customer of a placed order, by whose country it is counted; None if it is not counted by country.
         country: a customer and the country, None if the customer was deleted; None if the change is of no customer.
         quantity: an order and how many pieces more or less it has; None if the change is of no item.
         high: an order and its total in cents, if the total became high; None otherwise.
@@ -81,6 +83,7 @@ class Figure(Struct, gc=False):
     kind: str
     at_ms: int
     minute: str | None = None
+    order: str | None = None
     orders: int = 0
     cents: int = 0
     customer: str | None = None
@@ -153,13 +156,13 @@ def order_figures(columns: OrderColumns, *, key: str, high_cents: int | None, la
             return figure
         was_cents, now_cents = (_total(columns, each) for each in (was, now))
         is_known = was is not None or (kind == UPDATED and before is None)
-        figure.minute = minute
+        figure.minute, figure.order = minute, str(row.get(key))
         figure.orders = int(now is not None) - int(is_known)
-        figure.cents = now_cents - was_cents
+        figure.cents = now_cents
         if columns.customer is not None and figure.orders > 0:
             figure.customer = str(row.get(columns.customer))
         if high_cents is not None and was_cents < high_cents <= now_cents:
-            figure.high = (str(row.get(key)), now_cents)
+            figure.high = (figure.order, now_cents)
         return figure
 
     return of

@@ -125,6 +125,8 @@ class SourceTable(Protocol):
     @property
     def columns(self) -> Sequence[SourceColumn]: ...
     @property
+    def subject(self) -> str | None: ...
+    @property
     def warehouse(self) -> Target | None: ...
 
 
@@ -193,6 +195,11 @@ class WarehouseTable:
     def is_dimension(self) -> bool:
         """Whether the table is a dimension; otherwise it is a fact."""
         return self.target.kind == DIMENSION
+
+    @property
+    def has_persons(self) -> bool:
+        """Whether the rows are of persons, and can be erased."""
+        return self.source.subject is not None
 
     @cached_property
     def columns(self) -> tuple[TargetColumn, ...]:

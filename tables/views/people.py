@@ -10,7 +10,7 @@ from streams.runtime.faust.app import TransactionalApp
 from streams.runtime.faust.table import TransactionalTable
 from streams.runtime.web.dashboard.html import Markup, document, element, joined, table, text
 from streams.runtime.web.dashboard.sections import age
-from streams.runtime.web.pages import Waiting, open_partitions
+from streams.runtime.web.pages import Part, open_partitions
 from tables.views import incomplete
 
 MOST_ORDERS: Final = 10
@@ -18,11 +18,9 @@ MOST_LINES: Final = 200
 _YES_OR_NO: Final = {True: "yes", False: "no", None: None}
 
 
-def waiting_orders(app: TransactionalApp, orders: TransactionalTable) -> Waiting:
+def waiting_orders(app: TransactionalApp, orders: TransactionalTable) -> Part:
     """Return how the page `/` shows incomplete orders."""
-    return Waiting(
-        figures=lambda: incomplete.listing(orders, open_partitions(app), MOST_ORDERS), section=waiting_section
-    )
+    return Part(figures=lambda: incomplete.listing(orders, open_partitions(app), MOST_ORDERS), section=waiting_section)
 
 
 def waiting_section(parts: Sequence[Mapping[str, Any]]) -> Markup:

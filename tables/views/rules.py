@@ -9,6 +9,9 @@ from streams.runtime.web.rules import RULES, RUNBOOKS, Past, Rule, Verdict, grow
 
 _QUARTER_HOUR_S: Final = 900.0
 
+SLOT_LAG_BYTES: Final = 2**30
+"""Log of a PostgreSQL source that waits for the connector; the source's disk fills up with it, or drops it."""
+
 
 def _overdue(past: Past) -> str | None:
     number = grown(past, lambda figures: figures.events.get("orders.overdue", 0), _QUARTER_HOUR_S)
@@ -25,6 +28,11 @@ def _held(past: Past) -> str | None:
     return f"{number} complete orders are claimed by another deployment" if number else None
 
 
+def _lake_different(past: Past) -> str | None:
+    number = past.now.events.get("lake.tables_different", 0)
+    return f"{number} tables of the lake differ" if number else None
+
+
 ORDER_RULES: Final[Sequence[Rule]] = (
     *RULES,
     Rule(
@@ -36,6 +44,42 @@ ORDER_RULES: Final[Sequence[Rule]] = (
         impact="No change of the source reaches Kafka; all are read later, as long as the source keeps its log.",
         do="millrace connector status",
         docs=f"{RUNBOOKS}/source-failover.md",
+        find=None,
+    ),
+    Rule(
+        name="LakeStale",
+        expression=(
+            "millrace_lake_table_age_seconds "
+            "> on (instance, dataset) group_left 3 * millrace_lake_interval_seconds + 60"
+        ),
+        for_s=0,
+        verdict=Verdict.BEHIND,
+        summary="A table of the lake is older than three intervals of the service",
+        impact="Queries see the source as it was then; nothing is lost, the next run that succeeds takes in all.",
+        do="millrace lake history",
+        docs="docs/concepts/lake.md#what-is-visible",
+        find=None,
+    ),
+    Rule(
+        name="LakeDifferent",
+        expression="millrace_lake_tables_different > 0",
+        for_s=0,
+        verdict=Verdict.PERSON,
+        summary="The last comparison found tables of the lake that differ from the source",
+        impact="Queries see rows that the source does not have so, until they are repaired and compared again.",
+        do="millrace lake reconcile --repair",
+        docs=f"{RUNBOOKS}/reconcile-differs.md",
+        find=_lake_different,
+    ),
+    Rule(
+        name="SlotLag",
+        expression=f"millrace_slot_lag_bytes > {SLOT_LAG_BYTES}",
+        for_s=300,
+        verdict=Verdict.PERSON,
+        summary="The connector is more than 1 GiB of the source's log behind",
+        impact="Changes arrive late, and the source keeps its log until its disk is full or its limit is reached.",
+        do="millrace connector status",
+        docs="docs/operate/postgres-source.md",
         find=None,
     ),
     Rule(

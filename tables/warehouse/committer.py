@@ -32,10 +32,12 @@ from mode import Service
 
 from streams.adapters.postgres import DatabaseAwayError, DatabaseClient, Transaction, ValueRefusedError
 from streams.model.errors import SinkAwayError
+from streams.model.warehouse import Row
 from streams.runtime.faust.app import TransactionalApp
 from streams.runtime.partition.batch import OutputRecord, SourceRecord
 from streams.topics import DEAD_LETTERS
 from tables.dead_letters import DeadLetterProducer
+from tables.newest import NewestChange
 from tables.warehouse import statements
 
 log = logging.getLogger(__name__)
@@ -73,6 +75,7 @@ class WarehouseSink(Service):
 
     Attributes:
         counts: rows `written`, rows `passed_over` because the warehouse has them or newer ones, and rows `refused`.
+        newest: the newest change of which this worker has stored a row.
     """
 
     def __init__(
@@ -89,6 +92,7 @@ class WarehouseSink(Service):
         self.schema = schema
         self.dead_letters = DeadLetterProducer(app)
         self.counts: Counter[str] = Counter(written=0, passed_over=0, refused=0)
+        self.newest = NewestChange()
 
     @property
     def away_since(self) -> float | None:
@@ -160,6 +164,7 @@ class WarehouseCommitter:
         self._expected = next_offset
         passed_over = len(rows) - written - refused
         self._sink.counts.update(written=written, passed_over=passed_over, refused=refused)
+        self._sink.newest.note(record.content.at_ms for record in rows if isinstance(record.content, Row))
         await self._tell_group(next_offset)
         return {}
 

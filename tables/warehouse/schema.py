@@ -9,6 +9,7 @@ from streams.model.warehouse import WarehouseTable
 
 OFFSETS: Final = "stream_offsets"
 LETTERS: Final = "dlq_events"
+ERASED: Final = "erased_rows"
 
 _OWN_TABLES: Final = """\
 CREATE TABLE IF NOT EXISTS {schema}.stream_offsets (
@@ -19,6 +20,9 @@ CREATE TABLE IF NOT EXISTS {schema}.dlq_events (
     app text, topic text, partition integer, "offset" bigint, recorded_at timestamptz,
     written_at timestamptz NOT NULL, reason text NOT NULL, key bytea, value bytea, headers jsonb NOT NULL,
     PRIMARY KEY (app, topic, partition, "offset", recorded_at)
+);
+CREATE TABLE IF NOT EXISTS {schema}.erased_rows (
+    name text, key text, erased_at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (name, key)
 );
 """
 

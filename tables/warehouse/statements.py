@@ -16,10 +16,12 @@ _IS_CHANGE: Final = f"right(excluded.source_position, {WIDTHS[3]}) <> {_OF_A_REA
 _TIME: Final = "timestamptz 'epoch' + {0} * interval '1 millisecond'"
 _UPSERT: Final = """\
 INSERT INTO {table} AS t ({columns})
-SELECT {values} FROM unnest({arrays}) AS given({aliases})
+SELECT {values} FROM unnest({arrays}) AS given({aliases}){unless_erased}
 ON CONFLICT ({key}) DO UPDATE SET {assignments}
 WHERE {condition}
 """
+_UNLESS_ERASED: Final = """
+LEFT JOIN {schema}.erased_rows AS erased ON erased.name = '{name}' AND erased.key = c{key}::text"""
 _OWN_ARRAYS: Final = {
     "first_seen_at": "bigint",
     "last_seen_at": "bigint",
@@ -36,12 +38,14 @@ def upsert(schema: str, table: WarehouseTable) -> str:
     A row changes only if the new version has a later position. A version that a snapshot read, as a backfill does, must
     also differ: otherwise it says nothing new, and the row stays as it is. In dimensions, an older version can still
     bring an earlier first time or a later last one, as when the changes of a row arrive in the wrong order.
+
+    Of a person who was erased, only the key is written, whichever change comes again.
     """
     names = [quoted(column.name) for column in table.columns]
     own = [quoted(name) for name in table.own_columns]
     arrays = [f"%b::{column.sent}[]" for column in table.columns]
     arrays += [f"%b::{_OWN_ARRAYS[name]}[]" for name in table.own_columns]
-    values = [f"c{index}::{column.stored}" for index, column in enumerate(table.columns)]
+    values = [_value(table, index) for index in range(len(table.columns))]
     for index, type_ in enumerate(table.own_columns.values(), len(values)):
         values.append(_TIME.format(f"c{index}") if type_ == "timestamptz" else f"c{index}")
     aliases = ", ".join(f"c{index}" for index in range(len(arrays)))
@@ -51,10 +55,24 @@ def upsert(schema: str, table: WarehouseTable) -> str:
         values=", ".join(values),
         arrays=", ".join(arrays),
         aliases=aliases,
+        unless_erased=_unless_erased(schema, table),
         key=", ".join(map(quoted, table.key)),
         assignments=_assignments(table),
         condition=_is_newer(table) + _or_widens(table),
     )
+
+
+def _value(table: WarehouseTable, index: int) -> str:
+    value = f"c{index}::{table.columns[index].stored}"
+    if table.has_persons and index not in table.key_indexes:
+        return f"CASE WHEN erased.key IS NULL THEN {value} END"
+    return value
+
+
+def _unless_erased(schema: str, table: WarehouseTable) -> str:
+    if not table.has_persons:
+        return ""
+    return _UNLESS_ERASED.format(schema=quoted(schema), name=table.name, key=table.key_indexes[0])
 
 
 def _is_newer(table: WarehouseTable) -> str:

@@ -33,9 +33,9 @@ async def test_changes_of_an_order_add_to_its_minute_and_a_snapshot_to_none() ->
     changes = [created(row, at_ms=at_ms), updated(row, row, at_ms=at_ms), deleted(row, at_ms=at_ms), None]
     found, stand_in = await figures(*changes, snapshot_read(row, at_ms=at_ms))
     assert found == [
-        Figure("created", at_ms, minute, orders=1),
-        Figure("updated", at_ms, minute),
-        Figure("deleted", at_ms, minute, orders=-1),
+        Figure("created", at_ms, minute, order="order-1", orders=1),
+        Figure("updated", at_ms, minute, order="order-1"),
+        Figure("deleted", at_ms, minute, order="order-1", orders=-1),
         Figure("read", at_ms),
     ]
     assert stand_in.counts["folded"] == 4

@@ -18,6 +18,9 @@ from tests.faults.lake.testbed import LakeFaultTestbed
 from tests.faults.mutants import MUTANTS
 from tests.faults.result import Result
 from tests.faults.run import play
+from tests.faults.sinks.run import play_sink
+from tests.faults.sinks.table import SINK_MUTANTS, SINK_TABLE
+from tests.faults.sinks.testbed import SinkFaultTestbed
 from tests.faults.source.run import play_source
 from tests.faults.source.table import SOURCE_MUTANTS, SOURCE_TABLE
 from tests.faults.source.testbed import SourceFaultTestbed
@@ -27,10 +30,11 @@ from tests.faults.testbed import ClusterTestbed, FaultTestbed
 Task = tuple[str, str | None]
 """A row, and the mutant that is to fail in it."""
 
-EVERYTHING: Final = (*TABLE, STATE_MACHINE, *LAKE_TABLE, *SOURCE_TABLE, "mutants")
+EVERYTHING: Final = (*TABLE, STATE_MACHINE, *LAKE_TABLE, *SOURCE_TABLE, *SINK_TABLE, "mutants")
 ROW_OF_MUTANT: Final[Mapping[str, str]] = {
     **{name: mutant.row for mutants in (MUTANTS, LAKE_MUTANTS) for name, mutant in mutants.items()},
     **SOURCE_MUTANTS,
+    **SINK_MUTANTS,
 }
 
 
@@ -78,6 +82,8 @@ def _players(row: str) -> tuple[Callable[..., AbstractContextManager[Any]], Call
         return LakeFaultTestbed.opened, play_lake
     if row in SOURCE_TABLE:
         return SourceFaultTestbed.opened, play_source
+    if row in SINK_TABLE:
+        return SinkFaultTestbed.opened, play_sink
     return (ClusterTestbed if TABLE[row].clustered else FaultTestbed).opened, play
 
 

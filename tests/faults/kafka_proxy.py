@@ -2,7 +2,7 @@
 
 A request that is held does not reach the broker; its connection is cut, as by a proxy that restarts. The client
 repeats it on another connection, and goes on. While the next transaction of the same transactional id is open, and its
-first records are written, the broker gets the held request, before the client's next one.
+first records or its offsets are written, the broker gets the held request, before the client's next one.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ ADD_PARTITIONS: Final = 24
 ADD_OFFSETS: Final = 25
 END_TXN: Final = 26
 OFFSET_COMMIT: Final = 28
-AFTER_RECORDS: Final = frozenset({PRODUCE, ADD_OFFSETS, OFFSET_COMMIT, END_TXN})
+AFTER_A_PART: Final = frozenset({PRODUCE, ADD_OFFSETS, OFFSET_COMMIT, END_TXN})
 
 FLEXIBLE_FROM: Final = {
     PRODUCE: 9,
@@ -70,14 +70,14 @@ class _Producer:
     Attributes:
         held: a request that is held.
         is_repeated: whether the client has gone on, with the repeated request or a new epoch.
-        wait: requests after the first records that pass before the held one is delivered.
-        has_records: whether records of the current transaction have passed.
+        wait: requests after the first records or offsets that pass before the held one is delivered.
+        has_part: whether records or offsets of the current transaction have passed.
     """
 
     held: Request | None = None
     is_repeated: bool = False
     wait: int = 0
-    has_records: bool = False
+    has_part: bool = False
 
 
 @dataclass
@@ -135,16 +135,16 @@ class KafkaProxy(TcpProxy):
     async def passes(self, request: Request) -> bool:
         """Whether a request may pass; if it is held instead, the connection is to be cut."""
         producer = self._producers.setdefault(request.transactional_id, _Producer())
-        if producer.held is not None and producer.is_repeated and producer.has_records:
+        if producer.held is not None and producer.is_repeated and producer.has_part:
             await self._deliver_in_time(producer, request)
         if request.key == END_TXN and not self._treat(producer, request):
             return False
         if request.key == INIT_PRODUCER_ID:
             producer.is_repeated = True
         if request.key in {INIT_PRODUCER_ID, END_TXN}:
-            producer.has_records = False
-        elif request.key == PRODUCE:
-            producer.has_records = True
+            producer.has_part = False
+        elif request.key in {PRODUCE, OFFSET_COMMIT}:
+            producer.has_part = True
         return True
 
     def _treat(self, producer: _Producer, request: Request) -> bool:
@@ -166,7 +166,7 @@ class KafkaProxy(TcpProxy):
         return (self.late, self._share) if is_ours else (self.beside, self._share_beside)
 
     async def _deliver_in_time(self, producer: _Producer, request: Request) -> None:
-        if request.key not in AFTER_RECORDS:
+        if request.key not in AFTER_A_PART:
             return
         if producer.wait and request.key != END_TXN:
             producer.wait -= 1

@@ -101,8 +101,17 @@ def test_rows_that_bronze_has_are_not_landed_again(testbed: BackfillTestbed, arc
 def test_what_the_changes_did_not_bring_is_landed_once(testbed: BackfillTestbed, archive: Archive) -> None:
     testbed.order("a", customer=9)
     testbed.order("d")
+    testbed.execute("ALTER TABLE orders ADD fee DECIMAL(5, 2) DEFAULT 1.50, ADD picture BLOB DEFAULT 'x'")
     testbed.execute("DELETE FROM orders WHERE id = 'b'")
     assert testbed.by_key("a", "b", "c", "d", "nobody").rows_written == 3
+    assert testbed.rows("id", "_rest") == [
+        ("a", None),
+        ("a", '{"fee":"1.50"}'),  # what the lake cannot read is left out
+        ("b", None),
+        ("b", None),
+        ("c", None),
+        ("d", '{"fee":"1.50"}'),
+    ]
     assert testbed.silver() == {"a": (9, False), "b": (None, True), "c": (1, False), "d": (1, False)}
     assert testbed.by_key("a", "b", "c", "d", "nobody").is_unchanged
 

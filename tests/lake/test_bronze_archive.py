@@ -12,7 +12,8 @@ import pytest
 from minio import Minio
 from pyspark.sql import SparkSession
 
-from batch.bronze.archive import find_objects
+from batch.bronze.archive import damage_reported, find_objects, read_objects
+from batch.errors import BatchError
 from config.settings import ObjectStoreSettings
 from stack.local import Stack
 from streams.model.archive_chain import LAST_OFFSET, RECORDS, ChainBrokenError, object_name
@@ -40,6 +41,10 @@ def test_all_objects_are_found_and_where_they_end(spark_on_minio: SparkSession, 
         "/00012/00000000000000000000.parquet",
     ]
     assert (found.first, found.following) == ({0: 0, 12: 0}, {0: 16, 12: 5})
+    # What these objects have is no Parquet, as if they had been cut off.
+    fault = r"bronze/orders: .* s3a://bronze/changes/\S+\.parquet is damaged"
+    with pytest.raises(BatchError, match=fault), damage_reported("orders"):
+        read_objects(spark_on_minio, found).count()
 
 
 def test_objects_that_were_read_are_left_out(spark_on_minio: SparkSession, topic: str) -> None:

@@ -17,6 +17,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from batch import bronze
+from batch.bronze.table import PARTITIONS, bronze_table
 from batch.context import LayerResult
 from batch.errors import BatchError
 from config.definition import Column, LogicalType
@@ -77,6 +78,7 @@ def test_values_arrive_as_canonical_text_with_their_origin(spark: SparkSession, 
         "_run_id": context.run_id,
         "_row_hash": "",
         "_origin": f"{change_topic('project_db', 'customers')}/2/3",
+        "_rest": None,
         "year": 2026,
         "month": 3,
         "day": 1,
@@ -92,10 +94,20 @@ def test_a_run_goes_on_where_the_last_one_ended_and_one_too_many_writes_nothing(
     first = bronze.land(METHODS, run_context(spark, tmp_path))
     again = bronze.land(METHODS, run_context(spark, tmp_path))
     assert (again.is_unchanged, again.version, again.progress) == (True, first.version, first.progress)
-    archive.put(envelope("u", method(1, "new"), pos=4))
-    third = bronze.land(METHODS, run_context(spark, tmp_path))
+    context = run_context(spark, tmp_path)
+    table = bronze_table(METHODS, context)  # as an earlier version has made it
+    old = table.read().drop("_rest")
+    table.replace(old, run_id="old", progress=table.progress(), partition_by=PARTITIONS)
+    archive.put(envelope("u", method(1, "new") | {"colour": "red"}, pos=4))
+    third = bronze.land(METHODS, context)
     assert (third.rows_in, third.rows_written) == (1, 1)
-    assert sorted(third.progress.values()) == [1, 3]
+    assert third.progress == {
+        **first.progress,
+        f"{change_topic('project_db', 'payment_method')}/0": 3,
+        "rest": ["colour"],
+    }
+    rows = picked(content(context, "payment_method"), "id", "_rest")
+    assert rows == [("1", None), ("1", '{"colour":"red"}'), ("2", None), ("3", None)]
 
 
 @pytest.mark.parametrize("few", [50_000, 0], ids=["few rows", "many rows"])
@@ -135,6 +147,7 @@ UNREADABLE = [
     (envelope("c", method(1), pos=1, row=-5), "position"),
     (envelope("c", {"name": "Card", "bank": "B"}, pos=1), "key"),
     (envelope("c", {"id": None, "name": "Card", "bank": "B"}, pos=1), "key"),
+    (envelope("c", method(1, "x" * 100_000), pos=1), "bytes"),
 ]
 
 
@@ -147,9 +160,8 @@ BOTH_FORMS = [
     b'{"schema": null, "payload": null}',
 ]
 ANOTHER_TYPE = envelope("c", {"id": "x7", "name": 1.50, "bank": {"b": [1, True]}}, pos=31)
-MORE_COLUMNS = [
-    envelope("c", method(number) | {"colour": "red", "size": number}, pos=number) for number in (40, 41, 42)
-]
+EXTRA = {"colour": 'r"é\\d', "size": 1.50, "none": None, "_rest": "theirs", "_position": True, "photo": "ff"}
+MORE_COLUMNS = [envelope("c", method(number) | EXTRA, pos=number) for number in (40, 41, 42)]
 NO_BANK = envelope("c", {"id": 50, "name": "Card"}, pos=50)
 LAST = envelope("c", method(51), pos=51)
 
@@ -174,12 +186,15 @@ def landed(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Lan
     folder = tmp_path_factory.mktemp("landed")
     archive = Archive(folder, change_topic("project_db", "payment_method"))
     archive.put(*(value for value, _ in UNREADABLE), *BOTH_FORMS, ANOTHER_TYPE, *MORE_COLUMNS, NO_BANK, LAST)
-    context = run_context(spark, folder)
+    without = {"column.exclude.list": "project_db.other.size,project_db.payment_method.ph.*"}
+    context = run_context(spark, folder, definition=msgspec.structs.replace(DEFINITION, connector=without))
     handler, log = BufferingHandler(capacity=1_000), logging.getLogger("batch.bronze")
     handler.setLevel(logging.WARNING)
     log.addHandler(handler)
     try:
-        result = bronze.land(METHODS, context)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("batch.bronze.envelope.VALUE_BYTES_MAX", 100_000)
+            result = bronze.land(METHODS, context)
     finally:
         log.removeHandler(handler)
     messages = [record.getMessage() for record in handler.buffer]
@@ -214,10 +229,13 @@ def test_values_of_another_type_stay_as_they_came(landed: Landed) -> None:
     assert (name, json.loads(bank)) == ("1.5", {"b": [1, True]})
 
 
-def test_columns_beyond_the_definition_are_left_out_and_named(landed: Landed) -> None:
+def test_columns_beyond_the_definition_are_kept_apart_and_named(landed: Landed) -> None:
     (warning,) = landed.warnings
     assert warning.startswith("bronze/payment_method: ")
-    assert warning.endswith(": colour, size")
+    assert warning.endswith(": _position, _rest, colour, none, size")
+    kept = [json.loads(text) for (text,) in picked(landed.of("40", "41", "42"), "_rest")]
+    assert kept == 3 * [{"colour": 'r"é\\d', "size": "1.5", "_rest": "theirs", "_position": "true"}]
+    assert {text for (text,) in picked(landed.of("1", "2", "50", "51"), "_rest")} == {None}
     assert landed.result.drift == [warning.removeprefix("bronze/payment_method: ")]
     assert len(landed.of("40", "41", "42")) == 3
     assert "colour" not in landed.rows[0]
@@ -239,7 +257,7 @@ def test_a_column_that_the_source_has_dropped_is_an_error_and_nothing_is_written
     assert len(content(context, "payment_method")) == 1
 
 
-@pytest.mark.parametrize("name", ["Year", "_sequence", "_names", "_deleted"])
+@pytest.mark.parametrize("name", ["Year", "_sequence", "_names", "_deleted", "_rest", "_commit_version", "_there_id"])
 def test_a_column_with_a_name_that_the_lake_needs_is_refused(spark: SparkSession, tmp_path: Path, name: str) -> None:
     column = Column(name=name, type=LogicalType.STRING)
     table = msgspec.structs.replace(METHODS, columns=(*METHODS.columns, column))

@@ -20,7 +20,7 @@ ORDERS = DEFINITION.table("orders")
 def test_every_hostile_envelope_gets_the_verdict_that_the_streams_give(spark: SparkSession, tmp_path: Path) -> None:
     archive = Archive(tmp_path, change_topic("project_db", "orders"))
     path = archive.put(*(value for value, _ in ENVELOPES.values()))
-    records = with_table_columns(decoded(spark.read.parquet(f"file://{path}"), ORDERS), ORDERS)
+    records = with_table_columns(decoded(spark.read.parquet(f"file://{path}"), ORDERS), ORDERS, DEFINITION)
     found = {int(row["_origin"].rpartition("/")[2]): row for row in records.drop("_key", "_value").collect()}
     verdicts = {
         name: MALFORMED if row["_problem"] else TOMBSTONE if row["_is_tombstone"] else CHANGE

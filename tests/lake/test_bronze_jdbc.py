@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from pyspark.sql import SparkSession
 
@@ -23,6 +24,7 @@ from batch.errors import BatchError
 from batch.storage.canonical import time_text
 from batch.storage.database import connected
 from config.database_settings import DatabaseSettings
+from config.definition import Column, LogicalType
 from config.engines.base import Connection
 from ops.database import connected as as_owner
 from ops.dataset.schema import create_schema
@@ -111,6 +113,18 @@ def test_the_first_run_reads_all_and_keeps_microseconds(orders: Source, shop: Co
         ("order-1", "4", "2025-01-01 00:00:00.000001", "r", "jdbc"),
         ("order-2", "4", "2025-01-01 23:59:59.999999", "r", "jdbc"),
     ]
+    execute(shop, "ALTER TABLE orders ADD note VARCHAR(9) DEFAULT 'none'")  # no row's cursor changes
+    shop.commit()
+    drifted = orders.land()
+    assert drifted.is_unchanged
+    assert [text.rpartition(": ")[2] for text in drifted.drift or ()] == ["note"]
+    note = Column(name="note", type=LogicalType.STRING, nullable=True)
+    orders.table = msgspec.structs.replace(orders.table, columns=(*orders.table.columns, note))
+    with pytest.raises(BatchError, match=r"note.*--since"):
+        orders.land(since=datetime(2025, 1, 1, tzinfo=UTC))
+    assert orders.land().rows_written == 2
+    assert orders.rows("id", "note")[1::2] == [("order-1", "none"), ("order-2", "none")]
+    assert orders.land().is_unchanged
 
 
 def test_a_run_too_many_writes_nothing(orders: Source, shop: Connection) -> None:

@@ -6,6 +6,7 @@ deleted. Every byte of every file is looked through, by a reader that shares not
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 from collections.abc import Callable
@@ -22,16 +23,16 @@ from batch.context import RunContext
 from batch.delta.log import DeltaLog
 from batch.delta.table import LakeTable
 from batch.erasure.archive import Archive as OwnArchive
-from batch.erasure.person import named_person
-from batch.erasure.report import Entry, Report
-from batch.erasure.work import Erasure
+from batch.erasure.person import named_person, rows_elsewhere
+from batch.erasure.report import Entry, Report, combined
+from batch.erasure.work import Erasure, with_shared_values
 from batch.errors import BatchError
 from batch.pipeline.manifest import TableRun
 from batch.pipeline.plan import steps
 from batch.pipeline.runner import run_steps
 from batch.spark.session import Sessions
 from config.dataset import SHIPPED
-from config.definition import Definition
+from config.definition import Column, Definition, LogicalType, Pattern, Table
 from config.settings import ObjectStoreSettings
 from streams.topics import change_topic
 from tests.lake.traces import files_of, traces
@@ -41,16 +42,22 @@ from tests.support.lake.delta_rows import delta_rows
 # On every push the commands' tests erase a person on real servers and look through every object.
 pytestmark = pytest.mark.nightly
 
-ADA = ("Ada Lovelace", "ada@first.example", "ada@second.example", "+44 1815", "ada@refused.example", "ada@torn.example")
+ADA = (
+    *("Ada Lovelace", "ada@first.example", "ada@second.example", "+44 1815", "ada@refused.example", "ada@torn.example"),
+    *("Countess 1815", "Ada's first note", "Ada's refused note", "Ada's note of before", "Ada's torn note"),
+)
 NOWHERE = ObjectStoreSettings.read(
     {"MINIO_ENDPOINT": "http://127.0.0.1:1", "MINIO_ACCESS_KEY": "user", "MINIO_SECRET_KEY": "secret"}
 )
 TIME = "2025-01-01T00:00:00Z"
-CUSTOMERS, ORDERS = (change_topic("project_db", name) for name in ("customers", "orders"))
+CUSTOMERS, ORDERS, NOTES = (change_topic("project_db", name) for name in ("customers", "orders", "notes"))
 KEPT_TABLES = (
     "bronze/customers",
     "silver/customers",
     "silver/customers_history",
+    "bronze/notes",
+    "silver/notes",
+    "silver/notes_history",
     "gold/dimensions/dim_customer",
     "gold/dimensions/dim_customer_history",
     "gold/facts/fact_orders",
@@ -65,7 +72,16 @@ def customer(id_: int, pos: int, op: str = "c", **values: Any) -> bytes:
 
 def ada(pos: int, op: str = "c", **values: Any) -> bytes:
     """A change of the person."""
-    return customer(7, pos, op, **{"name": ADA[0], "email": ADA[1], "phone": ADA[3], **values})
+    # The definition lacks the last one.
+    own = {"name": ADA[0], "email": ADA[1], "phone": ADA[3], "title": ADA[6]}
+    return customer(7, pos, op, **{**own, **values})
+
+
+def note(id_: int, customer_id: int, text: str, pos: int, op: str = "c", before: dict[str, Any] | None = None) -> bytes:
+    """A change of a note about a customer; `before` has what was different before it."""
+    row = {"id": id_, "customer_id": customer_id, "text": text}
+    value = envelope(op, row, pos=pos)
+    return value if before is None else json.dumps(json.loads(value) | {"before": row | before}).encode()
 
 
 def order(id_: str, pos: int, customer_id: int) -> bytes:
@@ -102,23 +118,34 @@ class Shop:
 
     def erase(self, id_: str = "7", *, is_forced: bool = False) -> list[TableRun]:
         """An erasure as the command makes it, with a Redis and a Kafka of this test; the report is kept."""
-        context, key = self.context(), f"customer:{id_}"
-        erasure = Erasure(
-            person=named_person(self.definition, id_),
-            context=context,
-            archive=OwnArchive(self.spark, context.lake.changes(CUSTOMERS), NOWHERE),
-            lookup=(lambda: int(key in self.looked_up), lambda: self.looked_up.discard(key)),
-            outside=lambda values: [Entry(place="topic", found=len(values), left=len(values), is_ours=False)],
-            keep=self.reports.append,
-        )
-        return run_steps(erasure.steps(is_forced=is_forced), print)
+        context, key, person = self.context(), f"customer:{id_}", named_person(self.definition, id_)
+        lookup = (lambda: int(key in self.looked_up), lambda: self.looked_up.discard(key))
+        reports: list[Report] = []
+        erasures = [
+            Erasure(
+                person=each,
+                context=context,
+                archive=OwnArchive(
+                    self.spark, context.lake.changes(change_topic("project_db", each.table.name)), NOWHERE
+                ),
+                lookup=lookup if each.is_own else None,
+                outside=lambda values: [Entry(place="topic", found=len(values), left=len(values), is_ours=False)],
+                keep=reports.append,
+            )
+            for each in [*rows_elsewhere(person, self.definition), person]
+        ]
+        work = (each.steps(is_forced=is_forced) for each in with_shared_values(erasures))
+        found = run_steps(itertools.chain.from_iterable(work), print)
+        self.reports.append(combined(reports))
+        return found
 
     def others(self) -> dict[str, set[tuple[Any, ...]]]:
         """Rows of the tables that are of somebody else."""
         found = {}
         for name in KEPT_TABLES:
             rows = delta_rows(f"{self.folder}/{name}")
-            kept = [row for row in rows if "fact" in name or row.get("id", row.get("customer_id")) not in (7, "7")]
+            own = "customer_id" if "notes" in name else "id"
+            kept = [row for row in rows if "fact" in name or row.get(own, row.get("customer_id")) not in (7, "7")]
             left_out = {"_run_id", "_landed_at"}
             found[name] = {tuple(value for key, value in row.items() if key not in left_out) for row in kept}
         return found
@@ -151,7 +178,14 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Definition:
         (folder / "gold" / name).write_text(text.replace(", dim_payment_method(payment_method_id at ordered_at)", ""))
     orders = DEFINITION.table("orders")
     orders = msgspec.structs.replace(orders, rules=tuple(r for r in orders.rules if "payment" not in str(r)))
-    tables = (msgspec.structs.replace(DEFINITION.table("customers"), history=4), orders)
+    columns = (
+        Column(name="id", type=LogicalType.INTEGER),
+        Column(name="customer_id", type=LogicalType.INTEGER, nullable=True, subject="customer"),
+        Column(name="text", type=LogicalType.STRING, personal=True),
+    )
+    rule = Pattern(column="text", pattern="(?!.*refused).*", action="quarantine")
+    notes = Table(name="notes", key=("id",), columns=columns, rules=(rule,), history=2)
+    tables = (msgspec.structs.replace(DEFINITION.table("customers"), history=4), orders, notes)
     return msgspec.structs.replace(DEFINITION, folder=str(folder), tables=tables, completeness=None)
 
 
@@ -161,8 +195,13 @@ def filled(spark: SparkSession, small: Definition, tmp_path_factory: pytest.Temp
     folder = tmp_path_factory.mktemp("filled")
     shop, customers = Shop(spark, folder, small, looked_up={"customer:7", "customer:8"}), Archive(folder, CUSTOMERS)
     Archive(folder, ORDERS).put(order("a", 100, 7), order("b", 101, 8))
+    notes = Archive(folder, NOTES)
     customers.put(customer(1, 4), ada(5), customer(8, 6))
+    notes.put(note(1, 7, ADA[7], 7), note(2, 7, ADA[8], 8), note(3, 8, "of Grace", 9), note(4, 7, ADA[9], 10))
     shop.run()
+    notes.put(note(4, 8, "of Grace now", 22, "u", {"customer_id": 7, "text": ADA[9]}))
+    notes.put(json.dumps({"op": "u", "after": {"customer_id": 7, "text": ADA[10], "to": ADA[1]}}).encode())
+    notes.put(note(1, 7, ADA[7], 23, "d"), note(2, 7, ADA[8], 24, "d"))
     customers.put(ada(20, "u", email=ADA[2]), customer(1, 21, "u", tier="silver"))
     torn = json.dumps({"op": "u", "after": {"id": None, "email": ADA[2], "note": ADA[5]}}).encode()
     refused = wrapped(ada(30, "u", email=ADA[4], created_at="yesterday"))
@@ -220,6 +259,7 @@ def test_nothing_of_the_person_is_left_and_nothing_else_is_touched(erased: Erase
     assert places(report).keys() == {
         "archive", "bronze/customers", "silver/customers", "silver/customers_history", "silver/quarantine",
         "gold/dim_customer", "gold/dim_customer_history", "Redis look-up",
+        "bronze/notes", "silver/notes", "silver/notes_history",
     }  # fmt: skip
     assert all(found > 0 and left == 0 for found, left in places(report).values()), places(report)
     own = [5, 20, 30, 40]
@@ -282,16 +322,24 @@ def test_an_erasure_that_was_killed_is_repeated(shop: Shop, monkeypatch: pytest.
 
 def test_an_erasure_that_left_something_names_it_and_is_repeated(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
-        patched.setattr(LakeTable, "vacuum", lambda table, keep_s: None)  # files of older versions stay
-        [named] = errors_of(shop.erase())
-    assert " bronze/customers, silver/customers, silver/customers_history, " in named
+        patched.setattr(DeltaLog, "delete", lambda log, files: None)  # files of older versions stay
+        of_notes, of_person = errors_of(shop.erase())
+    assert " bronze/notes, silver/notes, silver/notes_history" in of_notes
+    assert " bronze/customers, silver/customers, silver/customers_history, " in of_person
     assert errors_of(shop.erase()) == []
     assert [report.is_verified for report in shop.reports] == [False, True]
 
 
-def test_a_deletion_that_has_not_come_is_waited_for(erased: Erased, tmp_path: Path) -> None:
-    with pytest.raises(BatchError, match=r"bronze/customers: the archive has no deletion .* --force"):
-        erased.shop.copied(tmp_path / "lake").erase("8")
+@pytest.mark.parametrize(
+    ("id_", "fault"),
+    [
+        ("1", "bronze/customers: the archive has no deletion"),
+        ("8", "silver/notes: the lake does not have the deletion"),
+    ],
+)
+def test_a_deletion_that_has_not_come_is_waited_for(erased: Erased, tmp_path: Path, id_: str, fault: str) -> None:
+    with pytest.raises(BatchError, match=f"{fault} .* --force"):
+        erased.shop.copied(tmp_path / "lake").erase(id_)
 
 
 def test_an_erasure_may_be_forced_before_the_deletion_has_come(shop: Shop) -> None:

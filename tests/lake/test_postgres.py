@@ -277,7 +277,7 @@ def test_every_value_has_its_canonical_text_in_bronze_and_none_is_bent(
     shop.engine.run_script(shop, ALL_KINDS)
     table = Table(name="kinds", key=("id",), columns=KINDS)
     with connected(login, SHOP.database, SHOP.schema) as connection:
-        assert check_columns(connection, table) == ()
+        assert check_columns(connection, table) == {}
         found_rows = connection.rows(f"SELECT id, {connection.engine.row(KINDS)} FROM kinds")  # noqa: S608
     of_the_database = {str(number): text for number, text in found_rows}
     rows = read_source(spark, login, SHOP, table, "TRUE")

@@ -85,6 +85,10 @@ def test_each_rule_of_a_row_finds_its_rows(spark: SparkSession) -> None:
         ({"seen_at": "2000-01-01 00:00:00"}, []),
         ({"seen_at": "2099-12-31 23:59:59.999999"}, []),
         ({"seen_at": "9999-12-31 00:00:00"}, ["range(seen_at)"]),
+        ({"seen_at": "0000-01-01 00:00:00"}, ["type(seen_at)"]),  # of no year that Python can read
+        ({"seen_at": "12000-01-01 00:00:00"}, ["type(seen_at)"]),
+        ({"price": "NaN"}, ["type(price)"]),
+        ({"price": "Infinity"}, ["type(price)"]),
         ({"email": None}, ["not_null(email)"]),
         ({"email": "a at b"}, ["pattern(email)"]),
         ({"email": "a@b\n"}, ["pattern(email)"]),

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
+from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,7 @@ from batch.silver.history import history_table
 from batch.storage.database import connected
 from config.database_settings import DatabaseSettings
 from config.dataset import load_definition
+from config.definition import Column, LogicalType
 from ops.database import connected as as_owner
 from ops.dataset.schema import create_schema
 from stack.local import Stack
@@ -40,10 +43,27 @@ SHOP = shop_with(2)
 CUSTOMERS = SHOP.table("customers")
 SHOWN = {"dim_customer", "fact_orders"}
 AN_HOUR_MS = 3_600_000
+LATER = {"fee": "12.50", "seen": "2025-01-01T00:00:00.5Z", "tags": {"a": [1]}, "is_new": True, "share": 1.5e-7}
+"""Columns that the source has, and the definition gets later."""
+
+_LATER = (
+    Column(name="fee", type=LogicalType.DECIMAL, precision=10, scale=3),
+    Column(name="seen", type=LogicalType.TIMESTAMP),
+    Column(name="tags", type=LogicalType.STRING),
+    Column(name="is_new", type=LogicalType.BOOLEAN),
+    Column(name="share", type=LogicalType.DOUBLE),
+)
+WIDER = msgspec.structs.replace(
+    SHOP,
+    tables=tuple(
+        msgspec.structs.replace(table, columns=(*table.columns, *_LATER)) if table is CUSTOMERS else table
+        for table in SHOP.tables
+    ),
+)
 
 
 def customer(pos: int, op: str = "u", *, id_: int = 7, tier: str = "gold", **source: Any) -> bytes:
-    values = {"id": id_, "name": "Zoë", "email": "z@example.com", "phone": None, "tier": tier}
+    values = {"id": id_, "name": "Zoë", "email": "z@example.com", "phone": None, "tier": tier, **LATER}
     times = {"created_at": "2025-01-01T00:00:00Z", "updated_at": "2025-06-01T12:30:00Z"}
     return envelope(op, values | times, pos=pos, ts_ms=1_740_000_000_000 + pos * AN_HOUR_MS, **source)
 
@@ -88,29 +108,34 @@ def filled(spark: SparkSession, tmp_path: Path) -> Path:
     customers.put(customer(10, "c", tier="basic"), customer(11, "c", id_=8))
     orders.put(order(12, "a", 1), order(13, "b", 20))
     brought_up(run_context(spark, tmp_path, definition=SHOP))
+    # From here on, the definition has more columns.
     customers.put(customer(40), customer(10, "c", tier="basic"), customer(41, "d", id_=8))
-    brought_up(run_context(spark, tmp_path, definition=SHOP))
+    brought_up(run_context(spark, tmp_path, definition=WIDER))
     customers.put(customer(30, tier="silver"), None, customer(60, "c", id_=8, tier="back"))
     orders.put(order(61, "c", 5))
-    brought_up(run_context(spark, tmp_path, definition=SHOP))
+    brought_up(run_context(spark, tmp_path, definition=WIDER))
     return tmp_path
 
 
 def test_a_rebuild_gives_every_row_that_the_runs_gave(spark: SparkSession, filled: Path) -> None:
-    context = run_context(spark, filled, definition=SHOP)
+    context = run_context(spark, filled, definition=WIDER)
     before = everything(context)
     assert [row[4] for row in before["silver/customers_history"] if row[0] == 7] == ["basic", "gold", "silver"]
+    # Rows from before the definition had these columns have them too.
+    seen = datetime(2025, 1, 1, microsecond=500_000)
+    later = (Decimal("12.500"), seen, '{"a":[1]}', True, 1.5e-7)
+    assert {row[7:12] for row in before["silver/customers_history"]} == {later}
     # What no archive has is left out, and said.
-    repaired = bronze_table(CUSTOMERS, context)
+    repaired = bronze_table(WIDER.table("customers"), context)
     repaired.progress()
     stray = repaired.read().where("id = 8").limit(1).selectExpr("* EXCEPT (_origin)", "'jdbc' AS _origin")
     repaired.append(stray, run_id="repair", progress={})
     rebuilt = dataclasses.replace(context, full=True, is_rebuild=True)
-    results = brought_up(rebuilt, concerned(SHOP, "customers") - {"gold/fact_order_products"})
+    results = brought_up(rebuilt, concerned(WIDER, "customers") - {"gold/fact_order_products"})
     assert results["bronze/customers"].note == "1 row versions read directly from the source were dropped"
     assert not any(result.is_unchanged for result in results.values())
     assert everything(context) == before
-    after = brought_up(run_context(spark, filled, definition=SHOP))
+    after = brought_up(run_context(spark, filled, definition=WIDER))
     assert all(result.is_unchanged for result in after.values())
 
 

@@ -119,7 +119,7 @@ def test_a_row_whose_parent_comes_later_leaves_the_quarantine_by_itself(spark: S
 
     assert run(line("a", 1, 1), line("a", 2, 2, quantity=0), line("b", 1, 3)).rows_written == 0
     result = run(order("a", 4))
-    assert (result.rows_written, result.note) == (1, "rows that found their parents: 1")
+    assert (result.rows_written, result.note) == (1, "quarantined rows that are right now: 1")
     assert lake.live("order_details", "order_id", "product_id") == {("a", 1)}
     assert left(lake) == [
         ("range(quantity)", "t/0/2"),

@@ -1,4 +1,4 @@
-"""Goal: a Spark session starts, works and ends without a line on the terminal.
+"""Goal: a Spark session starts, works and ends without a line on the terminal, and its log quotes no value of a row.
 
 Method: a fresh process, because Java prints its warnings once, when it starts.
 """
@@ -18,11 +18,15 @@ from config.settings import SparkSettings
 spark = spark_session(SparkSettings.read(), None, app="output")
 spark.range(3).write.format("delta").save(f"file://{sys.argv[1]}")
 print(spark.read.format("delta").load(f"file://{sys.argv[1]}").count())
+try:
+    spark.range(3).selectExpr("CAST(concat('Canary ', id, ' of\\n nowhere') AS INT)").collect()
+except Exception as error:
+    print("Canary" in str(error))
 spark.stop()
 """
 
 
-def test_a_session_prints_nothing_of_its_own(spark_settings: SparkSettings, tmp_path: Path) -> None:
+def test_a_session_prints_nothing_of_its_own_and_logs_no_values(spark_settings: SparkSettings, tmp_path: Path) -> None:
     settings = {"SPARK_JARS": str(spark_settings.jars), "SPARK_DRIVER_MEMORY": "1g", "SPARK_CLASS_DATA": "false"}
     ended = subprocess.run(
         [sys.executable, "-c", _PROGRAM, str(tmp_path / "table")],
@@ -32,4 +36,7 @@ def test_a_session_prints_nothing_of_its_own(spark_settings: SparkSettings, tmp_
         check=False,
         timeout=300,
     )
-    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "3\n", "")
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "3\nTrue\n", "")
+    log = (tmp_path / "spark.log").read_text()
+    assert "CAST_INVALID_INPUT" in log
+    assert "Canary" not in log

@@ -13,13 +13,13 @@ from urllib.parse import urlsplit
 
 import msgspec
 import pytest
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 
 from batch.context import LayerResult
 from batch.errors import BatchError
 from batch.silver.refine import in_order
 from config.dataset import load_definition
-from config.definition import Column, LogicalType, Reference, Table
+from config.definition import Column, Definition, LogicalType, Reference, Table
 from tests.lake.lake import Change, LocalLake
 from tests.lake.shop_changes import customer, line, order, payment_method
 
@@ -91,25 +91,6 @@ def test_a_row_read_again_as_it_was_still_wins_over_what_lies_between(runs: list
 def test_a_run_writes_the_rows_that_have_a_newer_version(runs: list[Run]) -> None:
     # Two of order a, the tombstones of b and c, and d; then one of a, and d; then b.
     assert [run.result.rows_written for run in runs[:3]] == [5, 2, 1]
-
-
-def test_rows_of_a_large_table_are_marked_where_they_lie_and_the_table_stays_right(
-    lake: LocalLake, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    lake.land([line("a", number, 1) for number in range(1, 9)])
-    lake.refine("order_details")
-    table = lake.context().table("silver", "order_details")
-    monkeypatch.setattr("batch.delta.sizes.DELETION_VECTORS_BYTES_MIN", 0)
-    lake.land([line("a", 8, 9)])
-    lake.refine("order_details")
-    assert table.property("delta.enableDeletionVectors") is None, "a table that delta-rs writes gets none"
-    table.have({"millrace.writer": "spark"})
-    lake.land([line("a", 1, 10, quantity=7), line("a", 2, 11, "d")])
-    assert lake.refine("order_details")["order_details"].rows_written == 2
-    (log,) = Path(urlsplit(table.path).path, "_delta_log").glob(f"{table.version():020d}.json")
-    assert '"deletionVector"' in log.read_text()
-    assert lines(lake) == {(1, 7), *((number, 1) for number in range(3, 9))}
-    assert lake.refine("order_details")["order_details"].is_unchanged
 
 
 def test_a_run_without_news_writes_nothing_and_says_so(runs: list[Run]) -> None:
@@ -206,19 +187,61 @@ def test_uniqueness_and_references_look_at_what_silver_has(
     assert second["orders"].rejected == {"reference(customer_id)": 2, "reference(payment_method_id)": 1}  # b, d; d
 
 
-def test_other_columns_in_the_definition_make_the_table_anew(
-    spark: SparkSession, lake: LocalLake, tmp_path: Path
+def test_a_wider_type_changes_the_metadata_alone_and_a_narrower_one_rebuilds(
+    spark: SparkSession, lake: LocalLake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lake.land([line("a", 1, 1), line("a", 1, 2, quantity=5)])
-    lake.refine("order_details")
+    monkeypatch.setattr("batch.delta.sizes.DELETION_VECTORS_BYTES_MIN", 0)
+    large, shown = 5_000_000_000, ["fact_order_products"]
+    lines_of_a = [line("a", number, number + 1) for number in range(1, 5)]
+    first = lake.run([order("a", 1), *lines_of_a, line("a", 5, 6, quantity=large)], only=shown)
+    assert first["order_details"].rejected["type(quantity)"] == 1
+    before = _files(lake)
+    wider = LocalLake(spark, tmp_path, _with_quantity(LogicalType.BIGINT))
+    second = wider.run(only=shown)
+    assert second["order_details"].note == (
+        "wider types, in the metadata alone: quantity bigint; quarantined rows that are right now: 1"
+    )
+    assert before <= _files(wider), "no file was rewritten"
+    assert {second[name].rows_written for name in ("order_details", *shown)} == {1}
+    assert {dict(frame.dtypes)["quantity"] for frame in _frames(wider)} == {"bigint"}
+    assert _quantities(wider) == [{*((number, 1) for number in range(1, 5)), (5, large)}] * 2
+    assert wider.quarantined() == []
+    table = wider.context().table("silver", "order_details")
+    assert table.property("delta.enableDeletionVectors") is None, "delta-rs has written it until now"
+    third = wider.run([line("a", 1, 7, quantity=large + 1), line("a", 2, 8, "d")], only=shown)
+    assert {third[name].rows_written for name in ("order_details", *shown)} == {2}
+    (log,) = Path(urlsplit(table.path).path, "_delta_log").glob(f"{table.version():020d}.json")
+    assert '"deletionVector"' in log.read_text(), "rows of a large table are marked where they lie"
+    assert _quantities(wider) == [{(1, large + 1), (3, 1), (4, 1), (5, large)}] * 2
+    assert all(wider.run(only=shown)[name].is_unchanged for name in ("order_details", *shown))
+    fourth = lake.run(only=shown)["order_details"]  # values that do not fit are put aside again, version by version
+    assert (fourth.note, fourth.rejected["type(quantity)"]) == (
+        "rebuilt, because types have changed, and not to wider ones: quantity from bigint to int",
+        2,
+    )
+    assert _quantities(lake) == [{(1, 1), (3, 1), (4, 1)}] * 2
+
+
+def _with_quantity(type_: LogicalType) -> Definition:
     table = SHOP.table("order_details")
-    columns = (*table.columns[:2], Column(name="quantity", type=LogicalType.BIGINT))
+    columns = tuple(msgspec.structs.replace(c, type=type_) if c.name == "quantity" else c for c in table.columns)
     changed = msgspec.structs.replace(table, columns=columns)
-    tables = tuple(changed if each.name == table.name else each for each in SHOP.tables)
-    other = LocalLake(spark, tmp_path, msgspec.structs.replace(SHOP, tables=tables))
-    other.refine("order_details")
-    assert dict(other.silver("order_details").dtypes)["quantity"] == "bigint"
-    assert lines(other) == {(1, 5)}
+    return msgspec.structs.replace(SHOP, tables=tuple(changed if t.name == table.name else t for t in SHOP.tables))
+
+
+def _frames(lake: LocalLake) -> list[DataFrame]:
+    return [lake.silver("order_details"), lake.context().fact("fact_order_products").read()]
+
+
+def _quantities(lake: LocalLake) -> list[set[tuple[int, int]]]:
+    """Product and quantity of the lines in Silver and Gold, read by Spark: delta-rs cannot read such tables."""
+    silver, gold = _frames(lake)
+    rows = [frame.select("product_id", "quantity").collect() for frame in (silver.where("NOT _deleted"), gold)]
+    return [{(row[0], row[1]) for row in each} for each in rows]
+
+
+def _files(lake: LocalLake) -> set[str]:
+    return {file for frame in _frames(lake) for file in frame.inputFiles()}
 
 
 def test_a_table_without_bronze_is_named(lake: LocalLake) -> None:

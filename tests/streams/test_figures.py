@@ -34,7 +34,21 @@ from tests.support.server_waiting import until
 TOPIC = "dbserver1.public.orders"
 AT_MS = 1_767_323_045_678
 MINUTE = "202601020304"
-PLACED = Figure("created", AT_MS, MINUTE, orders=1, cents=1_234, customer="7")
+
+
+def placed(order: str = "o1", cents: int = 1_234, minute: str = MINUTE) -> Figure:
+    """What a new order adds."""
+    return Figure("created", AT_MS, minute, order=order, orders=1, cents=cents, customer="7")
+
+
+def changed(order: str = "o1", cents: int = 1_234, at_ms: int = AT_MS) -> Figure:
+    """What a changed order corrects."""
+    return Figure("updated", at_ms, MINUTE, order=order, cents=cents)
+
+
+def gone(order: str = "o1") -> Figure:
+    """What a deleted order takes back."""
+    return Figure("deleted", AT_MS, MINUTE, order=order, orders=-1)
 
 
 @pytest.fixture
@@ -50,7 +64,7 @@ def client(stack: Stack) -> Iterator[Any]:
 async def sink(stack: Stack, client: Any) -> AsyncIterator[FigureSink]:
     app = cast(TransactionalApp, IdleWorker("figures"))
     url = RedisSettings.read(stack.environment()).url
-    sink = FigureSink(RedisClient(url, database=DATABASE), app, window_s=600, bulk=20)
+    sink = FigureSink(RedisClient(url, database=DATABASE), app, window_s=600, bulk=20, dataset="shop")
     yield sink
     await sink.client.close()
 
@@ -69,10 +83,8 @@ async def add(committer: FigureCommitter, offset: int, *figures: Figure) -> None
 async def test_figures_of_a_turn_are_added_with_its_offset(sink: FigureSink, client: Any) -> None:
     committer, start = await opened(sink)
     assert start is None
-    await add(committer, 2, Figure("read", AT_MS, country=("7", "DE")), PLACED)
-    await add(
-        committer, 5, PLACED, Figure("updated", AT_MS + 1, MINUTE, cents=-34), Figure("deleted", 5, customer=None)
-    )
+    await add(committer, 2, Figure("read", AT_MS, country=("7", "DE")), placed())
+    await add(committer, 5, placed("o2"), changed("o2", 1_200, AT_MS + 1), Figure("deleted", 5))
     stats = {"created": "2", "updated": "1", "deleted": "1", "read": "1", "last_change_ms": str(AT_MS + 1)}
     assert client.hgetall("cdc:stats:orders") == stats
     assert client.hgetall(f"realtime:metrics:orders:{MINUTE}") == {"orders": "2", "revenue_cents": "2434"}
@@ -82,35 +94,72 @@ async def test_figures_of_a_turn_are_added_with_its_offset(sink: FigureSink, cli
     assert 0 < client.ttl(f"realtime:metrics:countries:{MINUTE}") <= 600
 
 
+async def test_only_an_order_that_was_counted_is_corrected_or_taken_back(sink: FigureSink, client: Any) -> None:
+    committer, _ = await opened(sink)
+    await add(committer, 1, Figure("read", AT_MS), changed("read before", 99), gone("read before"))
+    assert client.hgetall(f"realtime:metrics:orders:{MINUTE}") == {}
+    await add(committer, 2, placed(), placed("o2", 700), placed(), changed("o2", 10**15))
+    assert client.hgetall(f"realtime:metrics:orders:{MINUTE}") == {
+        "orders": "2", "revenue_cents": str(10**15 + 1_234),
+    }  # fmt: skip
+    await add(committer, 3, gone("o2"), gone("o2"), changed("o2", 5))
+    assert client.hgetall(f"realtime:metrics:orders:{MINUTE}") == {"orders": "1", "revenue_cents": "1234"}
+    assert client.hgetall(f"realtime:metrics:countries:{MINUTE}") == {"unknown": "2"}
+
+
 async def test_a_former_owner_adds_nothing_and_lost_data_is_noticed(sink: FigureSink, client: Any) -> None:
     zombie, _ = await opened(sink)
     owner, _ = await opened(sink)
-    await add(owner, 2, PLACED)
+    await add(owner, 2, placed())
     with pytest.raises(SinkAwayError):
-        await add(zombie, 2, PLACED)
+        await add(zombie, 2, placed())
     assert client.hget("cdc:stats:orders", "created") == "1"
     client.flushdb()
     with pytest.raises(SinkAwayError):
         await owner.check()
     again, start = await opened(sink)
     assert start is None
-    await add(again, 2, PLACED)
+    await add(again, 2, placed())
     assert client.hget(f"realtime:metrics:orders:{MINUTE}", "orders") == "1"
 
 
 async def test_an_order_of_an_unknown_or_deleted_customer_counts_as_unknown(sink: FigureSink, client: Any) -> None:
     committer, _ = await opened(sink)
-    await add(committer, 1, PLACED)
+    await add(committer, 1, placed())
     await add(committer, 2, Figure("created", AT_MS, country=("7", "DE")))
-    await add(committer, 3, PLACED)
+    await add(committer, 3, placed("o2"))
     await add(committer, 4, Figure("deleted", AT_MS, country=("7", None)))
-    await add(committer, 5, PLACED)
+    await add(committer, 5, placed("o3"))
     assert client.hgetall(f"realtime:metrics:countries:{MINUTE}") == {"unknown": "2", "DE": "1"}
+
+
+async def test_two_datasets_share_a_redis_only_with_keys_of_their_own(
+    stack: Stack, sink: FigureSink, client: Any
+) -> None:
+    committer, _ = await opened(sink)
+    await add(committer, 1, placed())
+    url = RedisSettings.read(stack.environment()).url
+    options: dict[str, Any] = {"window_s": 600, "bulk": 1, "dataset": "store"}
+    app = cast(TransactionalApp, IdleWorker("figures of store"))
+    other = FigureSink(RedisClient(url, database=DATABASE), app, **options)
+    with pytest.raises(SinkAwayError, match="METRICS_KEY_PREFIX, such as store:"):
+        await opened(other)
+    other.prefix = "store:"
+    own, _ = await opened(other)
+    await add(own, 1, placed("o7", 5), Figure("created", AT_MS, quantity=("o7", 2), country=("7", "DE")))
+    await own.check()
+    assert client.hgetall(f"realtime:metrics:orders:{MINUTE}") == {"orders": "1", "revenue_cents": "1234"}
+    names = {key.removesuffix(MINUTE) for key in client.keys("store:*")}
+    assert names == {f"store:{name}" for name in (
+        "cdc:stats:orders", "realtime:metrics:orders:", "realtime:metrics:countries:", "realtime:metrics:velocity",
+        "metrics:counted:", "metrics:countries", "metrics:quantity:o7", "metrics:dataset", "alerts:bulk",
+    )}  # fmt: skip
+    await other.client.close()
 
 
 async def test_high_values_and_bulk_raise_one_alert_each(sink: FigureSink, client: Any) -> None:
     committer, _ = await opened(sink)
-    await add(committer, 1, Figure("created", AT_MS, MINUTE, orders=1, cents=10**15, high=("o1", 10**15)))
+    await add(committer, 1, Figure("created", AT_MS, MINUTE, "o1", 1, 10**15, high=("o1", 10**15)))
     for offset, pieces in enumerate((12, 7, 1, 5), 2):
         await add(committer, offset, Figure("created", AT_MS, quantity=("o2", pieces)))
     assert [fields for _, fields in client.xrange(HIGH_VALUE)] == [{"order": "o1", "total_cents": str(10**15)}]
@@ -127,7 +176,7 @@ async def test_the_velocity_follows_the_clock_and_falls_to_zero(sink: FigureSink
     await other.check()
     assert client.get(VELOCITY) is None
     newest, *_, oldest = minutes_before(time.time(), 4)
-    await add(committer, 1, *[Figure("created", AT_MS, minute, orders=5) for minute in (newest, oldest)])
+    await add(committer, 1, *[placed(f"{n}", 0, (newest, oldest)[n % 2]) for n in range(10)])
     await committer.check()
     assert client.get(VELOCITY) == "2.00"
     client.delete(*client.keys("realtime:metrics:orders:*"))

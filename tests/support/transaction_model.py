@@ -68,7 +68,7 @@ class Worker(NamedTuple):
     epoch: int = -1
     emits: bool = False
     known: frozenset[int] = frozenset()
-    unsent: frozenset[str] = RECORDS
+    unsent: frozenset[str] = RECORDS | {OFFSET}
     has_repeated: bool = False
 
 
@@ -155,30 +155,30 @@ class Model:
             claims[worker.turn] = (claim or (worker.app, False)) if worker.emits else claim
             yield "claims", _put(state._replace(claims=tuple(claims)), number, worker._replace(step="add"))
         elif claim[1]:
-            emitted_elsewhere = worker._replace(step="add", unsent=frozenset({STATE}))
+            emitted_elsewhere = worker._replace(step="add", unsent=frozenset({STATE, OFFSET}))
             yield "is refused: emitted by another", _put(state, number, emitted_elsewhere)
 
     def _add(self, state: State, number: int, worker: Worker) -> Iterator[tuple[str, State]]:
         if not worker.emits:
-            yield "has nothing to send", _put(state, number, worker._replace(step="offsets"))
+            only_offset = worker._replace(step="send", unsent=frozenset({OFFSET}))
+            yield "has no records to send", _put(state, number, only_offset)
             return
         yield from self._ask(state, number, ADD, worker._replace(step="send"))
 
     def _send(self, state: State, number: int, worker: Worker) -> Iterator[tuple[str, State]]:
-        """Records go to several leaders, in any order; the broker verifies that they belong to the transaction."""
+        """Records and offsets go to several brokers, in any order; each verifies that they are of the transaction."""
         log = state.logs[worker.app]
         if not worker.unsent:
-            yield "has sent all", _put(state, number, worker._replace(step="offsets"))
-        for kind in worker.unsent:
+            yield "has sent all", _put(state, number, worker._replace(step="end"))
+        if OFFSET in worker.unsent:
+            yield from self._ask(state, number, OFFSETS, worker._replace(unsent=worker.unsent - {OFFSET}))
+        for kind in worker.unsent & RECORDS:
             if log.epoch != worker.epoch or kind not in log.added:
                 yield f"{kind} is rejected", self._fail(state, number)
                 continue
             sent = log._replace(pending=(*log.pending, (kind, worker.turn)))
             after = worker._replace(unsent=worker.unsent - {kind})
             yield f"sends the {kind}", _put(_put_log(state, worker.app, sent), number, after)
-
-    def _offsets(self, state: State, number: int, worker: Worker) -> Iterator[tuple[str, State]]:
-        yield from self._ask(state, number, OFFSETS, worker._replace(step="end"))
 
     def _end(self, state: State, number: int, worker: Worker) -> Iterator[tuple[str, State]]:
         yield from self._ask(state, number, END, worker._replace(step="mark"))

@@ -27,6 +27,7 @@ WATCHES = {"setup": WATCH} | {f"setup-{name}": f"connector-{name}" for name in O
 SOURCES = {"setup": "mysql"} | {f"setup-{name}": source for name, source in OTHERS.items()}
 WORKERS = tuple(name for name in PROGRAMS if name not in (*WATCHES, *WATCHES.values()))
 OF_PROFILE = {name: {f"setup-{name}", f"connector-{name}", f"archive-{name}"} for name in OTHERS}
+OF_PROFILE["shop"] |= {"warehouse-shop", "metrics-shop"}
 """Services of the profile of each other dataset; besides, those of PostgreSQL share its server."""
 
 OF_OTHERS = {"postgres", *(service for services in OF_PROFILE.values() for service in services)}

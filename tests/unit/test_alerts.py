@@ -15,7 +15,11 @@ from typing import Any, cast
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from batch.pipeline.exposition import LakeCollector
+from batch.pipeline.job_record import Comparison
+from batch.pipeline.manifest import TableRun
 from ops.connector.exposition import WatchCollector
+from ops.connector.slots import Slot
 from streams.runtime.faust.app import TransactionalApp
 from streams.runtime.web.metrics import exposition
 from streams.runtime.web.pages import CountedCollector
@@ -32,15 +36,20 @@ WAITING = {"orders/0": {"records": 1.0, "bytes": 1.0, "seconds": 1.0}}
 
 
 def exposed() -> set[str]:
-    """The names of all series that workers and the watch over the connector expose."""
+    """The names of all series that workers, the watch over the connector and the lake's service expose."""
     app = cast(TransactionalApp, FakeApp())
     empty = cast(TransactionalApp, SimpleNamespace(partition_supervisor=SimpleNamespace(partitions=[])))
     counted = {
         "orders": SimpleNamespace(counts=Counter(overdue=0, completed=0)),
         "guard": SimpleNamespace(counts=Counter(emitted_twice=0)),
+        "warehouse": SimpleNamespace(counts=Counter(refused=0)),
     }
-    watch = WatchCollector("shop-connector", SimpleNamespace(is_up=True, is_sweep_due=False))
-    extra = [watch, CountedCollector(counted), IncompleteCollector(empty), WaitingCollector(lambda: WAITING)]
+    slot = cast(Slot, SimpleNamespace(lag_bytes=1, kept_bytes=2))
+    watch = WatchCollector("shop-connector", SimpleNamespace(is_up=True, is_sweep_due=False), lambda: slot)
+    comparison = Comparison(verdict="equal", at=0.0, different=[])
+    lake = LakeCollector("shop", every_s=10, compared=lambda: comparison)
+    lake.ran(0.0, [TableRun(layer="gold", table="orders")])
+    extra = [watch, lake, CountedCollector(counted), IncompleteCollector(empty), WaitingCollector(lambda: WAITING)]
     text = exposition(app, LAGS, extra).decode()
     return {sample.name for family in text_string_to_metric_families(text) for sample in family.samples}
 

@@ -90,6 +90,11 @@ def test_prometheus_asks_every_worker_and_reads_the_rules_that_are_there() -> No
         *[f"{worker}:6066" for worker in APPLICATIONS],
         SERVICES[WATCH]["command"][-1].replace("0.0.0.0", WATCH),  # noqa: S104 - within its container
     ]
+    found = {(name, group["port"]) for group in job["dns_sd_configs"] for name in group["names"]}
+    watches = {(WATCHES[f"setup-{name}"], 9404) for name in OTHERS}
+    assert found == {*((name, 6066) for name in OF_OTHERS if name in WORKERS), *watches}
+    for watch in WATCHES.values():
+        assert SERVICES[watch]["command"][-2:] == ["--metrics", "0.0.0.0:9404"], "ConnectorDown would miss it"
     assert [(REPOSITORY / "config/prometheus" / name).exists() for name in settings["rule_files"]] == [True]
 
 

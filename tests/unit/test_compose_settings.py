@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from config.database_settings import DatabaseSettings, PostgresSettings
+from config.database_settings import DatabaseSettings, PostgresSettings, WarehouseDatabaseSettings
 from config.dataset import known_datasets
 from config.settings import (
     ArchiveSettings,
@@ -25,6 +25,7 @@ from config.settings import (
     ObjectStoreSettings,
     OrdersSettings,
     RedisSettings,
+    WarehouseSettings,
 )
 from config.settings_group import SettingsError, SettingsGroup
 from ops import cli, producer
@@ -60,6 +61,7 @@ SETTINGS: dict[str, type[SettingsGroup]] = {
     "streams.lookups": LookupsSettings,
     "streams.archive": ArchiveSettings,
     "streams.metrics": MetricsSettings,
+    "streams.warehouse": WarehouseSettings,
 }
 LOGINS: dict[str, type[SettingsGroup]] = {"mysql": DatabaseSettings, "postgres": PostgresSettings}
 ARCHIVES = ("archive", *(f"archive-{name}" for name in OTHERS))
@@ -180,6 +182,19 @@ def test_datasets_archive_in_groups_of_their_own_and_share_all_other_settings() 
     assert len(set(groups)) == len(ARCHIVES)
 
 
+def test_two_datasets_count_under_keys_and_in_groups_of_their_own() -> None:
+    first, second = SERVICES["metrics"]["environment"], SERVICES["metrics-shop"]["environment"]
+    different = {name for name in first if first[name] != second[name]}
+    assert different == {"DATASET", "METRICS_APP_ID", "METRICS_KEY_PREFIX", "WEB_ADVERTISED_HOST"}
+    assert environment("metrics-shop")["METRICS_KEY_PREFIX"] == "shop:"
+
+
+def test_the_warehouse_is_that_which_the_setup_creates() -> None:
+    settings = [WarehouseDatabaseSettings.read(environment(name)) for name in ("setup-shop", "warehouse-shop")]
+    assert settings[0] == settings[1]
+    assert "millrace warehouse apply" in SERVICES["setup-shop"]["command"][-1]
+
+
 def test_the_buckets_are_those_of_the_lake() -> None:
     assert SERVICES["buckets"]["command"][2:] == [f"store/{bucket}" for bucket in BUCKETS]
     assert SERVICES["buckets"]["image"] == SERVICES["minio"]["image"]
@@ -190,7 +205,9 @@ def test_setup_runs_the_commands_that_exist(name: str) -> None:
     shell, options, script = SERVICES[name]["command"]
     assert (shell, options) == ("sh", "-ec")
     commands = [shlex.split(line) for line in script.splitlines()]
-    assert [command[1:] for command in commands] == [["dataset", "init"], ["topics", "apply"], ["connector", "apply"]]
+    warehouse = ["warehouse apply"] if name == "setup-shop" else []
+    expected = ["dataset init", "topics apply", *warehouse, "connector apply"]
+    assert [" ".join(command[1:]) for command in commands] == expected
     for command in (*commands, SERVICES[WATCHES[name]]["command"]):
         assert command[0] == "millrace"
         assert callable(cli.parser().parse_args(command[1:]).run)

@@ -120,3 +120,12 @@ def _has(suite: Sequence[str], file: Path) -> bool:
     ignored = [lanes.ROOT / path.removeprefix(IGNORE) for path in suite if path.startswith(IGNORE)]
     covered = [lanes.ROOT / path for path in suite if not path.startswith(IGNORE)]
     return any(map(file.is_relative_to, covered)) and not any(map(file.is_relative_to, ignored))
+
+
+def test_lanes_that_have_less_to_do_yield(use_commands: UseCommands, tmp_path: Path) -> None:
+    use_commands(dict.fromkeys(lanes.LANES, "sleep 0.2; cat /proc/self/autogroup"))
+    lanes.side_by_side(lanes.LANES)
+    if not Path("/proc/self/autogroup").exists():
+        return
+    nice = {lane: int((tmp_path / f"{lane}.log").read_text().split()[-1]) for lane in lanes.LANES}
+    assert nice == {lane: lanes.YIELDING.get(lane, 0) for lane in lanes.LANES}

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from config.database_settings import DatabaseSettings
+from config.database_settings import DatabaseSettings, WarehouseDatabaseSettings
 from config.settings import (
     CacheSettings,
     ConnectSettings,
@@ -80,6 +80,17 @@ def test_a_layer_may_be_in_a_bucket_a_container_or_a_folder() -> None:
         assert LakeSettings.read({"BRONZE_ROOT": f"{root}/"}).bronze == root
 
 
+def test_the_sources_login_is_not_sent_to_a_warehouse_on_another_host() -> None:
+    source = {"PGHOST": "db", "PGPORT": "1", "PGUSER": "owner", "PGPASSWORD": "secret"}
+    assert WarehouseDatabaseSettings.read(source).port == 1
+    with pytest.raises(SettingsError) as raised:
+        WarehouseDatabaseSettings.read(source | {"WAREHOUSE_HOST": "other"})
+    assert [line.split(":")[0] for line in str(raised.value).splitlines()] == ["WAREHOUSE_USER", "WAREHOUSE_PASSWORD"]
+    own = {"WAREHOUSE_HOST": "other", "WAREHOUSE_USER": "analyst", "WAREHOUSE_PASSWORD": "word"}
+    found = WarehouseDatabaseSettings.read(source | own)
+    assert (found.host, found.port, found.user, found.password) == ("other", 5432, "analyst", "word")
+
+
 def test_an_empty_first_name_leaves_the_second() -> None:
     settings = OrdersSettings.read({"WEB_ADVERTISED_HOST": "", "WEB_HOST": "10.0.0.1"})
     assert settings.web_advertised_host == "10.0.0.1"
@@ -119,6 +130,8 @@ WRONG = [
     (KafkaSettings, "ORDER_PARTITIONS", "0"),
     (KafkaSettings, "ORDER_PARTITIONS", "4.0"),
     (KafkaSettings, "ORDER_PARTITIONS", "1001"),
+    (KafkaSettings, "OUTPUT_COMPRESSION", "snapy"),
+    (KafkaSettings, "OUTPUT_COMPRESSION", "Zstd"),
     (ConnectSettings, "CONNECT_URL", "connect:8083"),
     (ConnectSettings, "CONNECT_URL", "ftp://connect"),
     (ConnectSettings, "CONNECT_URL", "http://"),

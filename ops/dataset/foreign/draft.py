@@ -26,7 +26,7 @@ from ops.mysql_schema import reference_warning
 
 LAKE_COLUMNS: Final = {
     "year", "month", "day", "_op", "_sequence", "_committed_at", "_landed_at", "_run_id", "_row_hash", "_origin",
-    "_deleted",
+    "_rest", "_deleted", "_change_type", "_commit_version", "_commit_timestamp",
 }  # fmt: skip
 """Columns that the lake adds to every table."""
 

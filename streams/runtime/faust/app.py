@@ -83,6 +83,7 @@ class TransactionalApp(WorkerApp):
         record_batch_max_bytes: maximum size of a fetched record batch after decompression; a larger one is left out,
             and becomes a single malformed record.
         transaction_timeout_ms: time after which Kafka aborts an unfinished transaction.
+        output_compression: compression of the records that are written, as Kafka names it; None for none.
         standby_replicas: number of other workers that keep a copy of each partition's state.
         web_token: token that requests to the web views must bring; None if they need none.
         web_peers: addresses of workers of other applications, which the page `/` shows.
@@ -99,6 +100,7 @@ class TransactionalApp(WorkerApp):
         waiting_max_bytes: int,
         transaction_timeout_ms: int,
         record_batch_max_bytes: int = DEFAULT_MAX_BATCH_BYTES,
+        output_compression: str | None = "zstd",
         standby_replicas: int = 0,
         changelog_delete_retention_s: float = 86_400.0,
         web_token: str | None = None,
@@ -106,9 +108,8 @@ class TransactionalApp(WorkerApp):
         **options: Any,
     ) -> None:
         self.bootstrap = bootstrap
-        self.batch_max_records = batch_max_records
-        self.waiting_max_bytes = waiting_max_bytes
-        self.transaction_timeout_ms = transaction_timeout_ms
+        self.batch_max_records, self.waiting_max_bytes = batch_max_records, waiting_max_bytes
+        self.transaction_timeout_ms, self.output_compression = transaction_timeout_ms, output_compression
         self.changelog_delete_retention_s = changelog_delete_retention_s
         self.record_batch_max_bytes = record_batch_max_bytes
         self.web_token, self.web_peers = web_token, web_peers

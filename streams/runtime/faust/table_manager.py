@@ -49,6 +49,7 @@ def kafka_transactions(app: WorkerApp, name: str, sources: Sequence[str]) -> Cal
             group=app.conf.id,
             transactional_id=transactional_id(app.conf.id, name, partition),
             transaction_timeout_ms=app.transaction_timeout_ms,
+            compression=app.output_compression,
             client=app.kafka_client,
             read_committed_offsets=read_committed_offsets,
         )

@@ -23,6 +23,7 @@ class WorkerApp(faust.App):
     batch_max_records: int
     waiting_max_bytes: int
     transaction_timeout_ms: int
+    output_compression: str | None
     changelog_delete_retention_s: float
     web_token: str | None
     stats: RuntimeStats

@@ -7,6 +7,7 @@ its `committed` returns the offsets to resume from.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -79,6 +80,7 @@ class KafkaTransactions:
         group: str,
         transactional_id: str,
         transaction_timeout_ms: int,
+        compression: str | None,
         client: Mapping[str, Any],
         read_committed_offsets: Callable[[int], Awaitable[Mapping[str, tuple[int | None, str]]]],
     ) -> None:
@@ -91,7 +93,7 @@ class KafkaTransactions:
             **client,
             transactional_id=transactional_id,
             transaction_timeout_ms=transaction_timeout_ms,
-            compression_type="zstd",
+            compression_type=compression,
             max_batch_size=PREPARED_BATCH_BYTES,
             max_request_size=LARGEST_REQUEST_BYTES,
         )
@@ -148,19 +150,21 @@ class KafkaTransactions:
             by_topic[record.topic].append(record)
         producer = self._producer
         await producer.begin_transaction()
+        offsets_sent = self._send_offsets(offsets) if offsets else None  # first, to begin with them at once
         pending = [await self._send(topic, records) for topic, records in by_topic.items()]
-        # aiokafka commits even if a produce request has failed, so every future is awaited first.
+        # aiokafka commits even if a request has failed, so every future is awaited first.
         written = {topic: await _last_offset(batches) for topic, batches in zip(by_topic, pending, strict=True)}
-        if offsets:
-            await producer.send_offsets_to_transaction(
-                {
-                    TopicPartition(topic, self.partition): OffsetAndMetadata(offset, self.notes.get(topic, ""))
-                    for topic, offset in offsets.items()
-                },
-                self.group,
-            )
+        if offsets_sent is not None:
+            await asyncio.shield(offsets_sent)
         await producer.commit_transaction()
         return written
+
+    def _send_offsets(self, offsets: Mapping[str, int]) -> asyncio.Future[None]:
+        found = {
+            TopicPartition(topic, self.partition): OffsetAndMetadata(offset, self.notes.get(topic, ""))
+            for topic, offset in offsets.items()
+        }
+        return self._producer.add_offsets(found, self.group)
 
     async def _send(self, topic: str, records: Sequence[OutputRecord]) -> list[tuple[Awaitable[Any], int]]:
         """Send records in prepared batches; return the future and the record count of each batch.

@@ -1,14 +1,16 @@
 """A transactional producer that stops at once, retries at a growing interval, and reports requests without an answer.
 
 aiokafka's producer is not enough in an outage. It retries a transactional request for ever, at one fixed interval, and
-`stop` waits for that request; and it does not report that a request was sent twice. The sender below is aiokafka's own,
-except for these three points. The canary test lists the private names that it uses.
+`stop` waits for that request; and it does not report that a request was sent twice. It is also slow: the two requests
+that begin a transaction wait for each other. The sender below is aiokafka's own, except for these four points. The
+canary test lists the private names that it uses.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from typing import Any, Final
 
 import aiokafka
@@ -22,6 +24,8 @@ from aiokafka.protocol.transaction import (
     EndTxnRequest,
     TxnOffsetCommitRequest,
 )
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
+from aiokafka.util import commit_structure_validate
 
 FIRST_PAUSE_S: Final = 0.004
 """Pause before the first retry. Right after a commit, Kafka may reject the next transaction for a few milliseconds,
@@ -113,6 +117,15 @@ class PartitionProducer(aiokafka.AIOKafkaProducer):  # type: ignore[misc]  # aio
         self._sender.client.trying_since = time.monotonic()
         await super().begin_transaction()
 
+    def add_offsets(self, offsets: Mapping[TopicPartition, OffsetAndMetadata], group: str) -> asyncio.Future[None]:
+        """Add the group's offsets to the transaction together with its first records, and send them after the records.
+
+        Before the commit, the caller must await the returned future, as it must those of the records.
+        """
+        sent: asyncio.Future[None] = self._txn_manager.add_offsets_to_txn(commit_structure_validate(offsets), group)
+        sent.add_done_callback(_note_seen)  # if a record fails first, nobody awaits it
+        return sent
+
     async def stop(self) -> None:
         """Stop at once: drop batches that were not sent, and close all connections, whatever they wait for."""
         if self._closed:
@@ -126,6 +139,12 @@ class PartitionProducer(aiokafka.AIOKafkaProducer):  # type: ignore[misc]  # aio
         finally:
             for transport in transports:
                 transport.abort()  # a peer that reads nothing would keep it open
+
+
+def _note_seen(ended: asyncio.Future[None]) -> None:
+    """Look at a future's error, so that asyncio does not log that nobody did."""
+    if not ended.cancelled():
+        ended.exception()
 
 
 class _WatchedClient:
@@ -193,10 +212,36 @@ class _PartitionSender(Sender):  # type: ignore[misc]  # aiokafka has no types
         """Ignore aiokafka's fixed interval."""
 
     def _maybe_do_transactional_request(self) -> asyncio.Task[Any] | None:
-        task: asyncio.Task[Any] | None = super()._maybe_do_transactional_request()
+        manager = self._txn_manager
+        partitions, group = manager.partitions_to_add(), manager.consumer_group_to_add()
+        task: asyncio.Task[Any] | None
+        if partitions and group is not None:
+            task = asyncio.create_task(self._add_partitions_and_offsets(partitions, group))
+        elif self._has_records and not partitions and manager.offsets_to_commit() is not None:
+            task = None
+        else:
+            task = super()._maybe_do_transactional_request()
         if task is not None:
             self._track(task)
         return task
+
+    @property
+    def _has_records(self) -> bool:
+        """Whether records are on their way; the offsets wait for them.
+
+        The broker asks the coordinator whether a transaction is open before it takes its records or offsets. If both
+        come at once, it may refuse one of them for a moment, because it keeps one such question per producer.
+        """
+        return bool(self._in_flight or self._message_accumulator._batches)
+
+    async def _add_partitions_and_offsets(self, partitions: Any, group: str) -> None:
+        """Send both requests at once. They use the same connection, so the coordinator answers them in this order."""
+        answers = await asyncio.gather(
+            self._do_add_partitions_to_txn(partitions), self._do_add_offsets_to_txn(group), return_exceptions=True
+        )
+        for answer in answers:
+            if isinstance(answer, BaseException):
+                raise answer
 
     async def _send_produce_req(self, node_id: int, batches: Any) -> None:
         task = asyncio.current_task()

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from faust.types import TP
@@ -19,7 +20,7 @@ from streams.runtime.partition.lifecycle import PartitionState
 from streams.runtime.partition.processor import PartitionView
 from streams.runtime.web.dashboard.history import History
 from streams.runtime.web.dashboard.pages import declare_dashboard
-from streams.runtime.web.dashboard.sections import WaitingSection
+from streams.runtime.web.dashboard.sections import PartSection
 from streams.runtime.web.metrics import CONTENT_TYPE, VERSION, counter, exposition
 from streams.runtime.web.rules import RULES, Figures, Rule
 
@@ -43,7 +44,7 @@ def declare_pages(
     collector: Collector | None = None,
     rules: Sequence[Rule] = RULES,
     published: Callable[[], int] | None = None,
-    waiting: Waiting | None = None,
+    parts: Mapping[str, Part] = MappingProxyType({}),
 ) -> None:
     """Add the pages `/`, `/stats/`, `/metrics` and `/health`.
 
@@ -53,11 +54,11 @@ def declare_pages(
         collector: collects additional metrics for `/metrics`.
         rules: what is worth a person's attention.
         published: returns the number of results published since the start; by default, of all output records.
-        waiting: what waits in this application, for the page `/`.
+        parts: what only this application has on the page `/`, keyed by the id of the section (see `PARTS`).
     """
-    own = OwnSnapshot(app, counted, figures, waiting)
+    own = OwnSnapshot(app, counted, figures, parts)
     own.remember(rules, published or (lambda: app.stats.counters["outputs"]))
-    declare_dashboard(app, own.take, rules, None if waiting is None else waiting.section)
+    declare_dashboard(app, own.take, rules, {name: part.section for name, part in parts.items()})
 
     @app.page("/stats/", name="stats")
     async def stats(view: View, request: Request) -> Response:
@@ -78,16 +79,16 @@ def declare_pages(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Waiting:
-    """What waits in an application, such as orders that are not complete.
+class Part:
+    """A part of the page `/` that only one application has.
 
     Attributes:
-        figures: returns what this worker knows of that, with its number as `count`.
+        figures: returns what this worker knows; for what waits in the application, with its number as `count`.
         section: renders the figures of all workers.
     """
 
     figures: Callable[[], Mapping[str, Any]]
-    section: WaitingSection
+    section: PartSection
 
 
 class OwnSnapshot:
@@ -98,12 +99,12 @@ class OwnSnapshot:
         app: TransactionalApp,
         counted: Mapping[str, Counted],
         figures: Callable[[], Mapping[str, Any]],
-        waiting: Waiting | None,
+        parts: Mapping[str, Part],
     ) -> None:
         self._app = app
         self._counted = counted
         self._figures = figures
-        self._waiting = waiting
+        self._parts = parts
         self._history: History
 
     def remember(self, rules: Sequence[Rule], published: Callable[[], int]) -> None:
@@ -127,7 +128,7 @@ class OwnSnapshot:
             "rates": history.rates(),
             "visible": history.visible(),
             "series": history.series(),
-            "waiting": {} if self._waiting is None else self._waiting.figures(),
+            **{name: part.figures() for name, part in self._parts.items()},
         }
 
     async def look(self) -> Figures:

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import secrets
+import subprocess
+import sys
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 import psycopg
 
 from ops.cli import main
+from ops.connector.apply import stop_connector, wait_running
+from ops.connector.rest import ConnectClient
+from ops.connector.settings import connector_name
+from stack.site import REPOSITORY
 from tests.faults.source.testbed import SourceScenario
 from tests.support.postgres_source import change_across_the_snapshot, wait_for
 
@@ -19,26 +27,70 @@ HALF_BYTES: Final = 950
 
 
 def kill_connect_in_copy(scenario: SourceScenario) -> None:
-    """Kill Connect while it publishes a COPY of wide rows, and read all tables again if the connector lost some.
+    """Kill Connect while it publishes a COPY of wide rows; the watch beside it finds the rows that the connector loses.
 
     Debezium 3.7.0 goes on behind a group of rows with one place in the log if it had published one of them.
     """
-    source, stack = scenario.source, scenario.testbed.stack
+
+    def kill() -> None:
+        scenario.testbed.stack.kill("connect")
+        scenario.testbed.stack.up()
+
+    _interrupt_copies(scenario, kill)
+
+
+def restart_task_in_copy(scenario: SourceScenario) -> None:
+    """Stop and start the connector's task, as an operator does, while it publishes a COPY of wide rows."""
+    name = connector_name(scenario.source.name)
+
+    def restart() -> None:
+        with ConnectClient(scenario.testbed.stack.environment()["CONNECT_URL"]) as connect:
+            stop_connector(connect, name)
+            connect.resume(name)
+            wait_running(connect, name)
+
+    _interrupt_copies(scenario, restart)
+
+
+def _interrupt_copies(scenario: SourceScenario, interrupt: Callable[[], None]) -> None:
+    """Interrupt the connector in one COPY after the other, while the watch runs beside it."""
     _expect_success(scenario, "connector", "apply", "--wait-snapshot")
-    for number in range(scenario.dose.times):
-        before = scenario.arrived()
-        _copy(scenario, first=1 + number * ROWS)
-        some = before + scenario.draw.randrange(1, ROWS // 2)
-        wait_for(lambda some=some: scenario.arrived() > some)  # type: ignore[misc]
-        stack.kill("connect")
-        stack.up()
-        scenario.until_caught_up()
-    arrived = {change.row.id for change, _ in source.changes()}
-    lost = sorted(source.rows().keys() - arrived)
-    scenario.notes["lost by the connector, before the new epoch"] = lost
-    if lost:
-        scenario.say(f"  the connector lost {len(lost)} rows, as its unclean stop may: {lost[:8]}")
-        _begin_epoch(scenario)
+    found: list[str] = []
+    with _watched(scenario, found):
+        for number in range(scenario.dose.times):
+            before = scenario.arrived()
+            _copy(scenario, first=1 + number * ROWS)
+            some = before + scenario.draw.randrange(1, ROWS // 2)
+            wait_for(lambda some=some: scenario.arrived() > some)  # type: ignore[misc]
+            interrupt()
+            scenario.until_caught_up()
+        wait_for(lambda: scenario.source.by_position().keys() == scenario.source.rows().keys())
+    scenario.notes["rows that the connector lost, as the watch says"] = found
+
+
+@contextmanager
+def _watched(scenario: SourceScenario, found: list[str]) -> Iterator[None]:
+    """Run `millrace connector watch`; its lines about missing rows go to `found`."""
+    command = [sys.executable, "-m", "ops.cli", "connector", "watch"]
+    with subprocess.Popen(
+        command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as watch:
+        assert watch.stdout is not None
+        lines = watch.stdout
+
+        def listen() -> None:
+            for line in lines:
+                if "not in the topic" in line:
+                    found.append(line.partition(";")[0])
+                    scenario.say(f"  watch: {found[-1]}")
+
+        listener = threading.Thread(target=listen)
+        listener.start()
+        try:
+            yield
+        finally:
+            watch.terminate()
+            listener.join()
 
 
 def kill_database(scenario: SourceScenario) -> None:

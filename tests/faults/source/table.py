@@ -12,6 +12,7 @@ from tests.faults.source.testbed import SourceScenario
 
 SOURCE_TABLE: Final[Mapping[str, FaultRow[SourceScenario]]] = {
     "p1": FaultRow("Connect SIGKILL in a COPY of wide rows", source_faults.kill_connect_in_copy, Dose(2), Dose(20)),
+    "p1r": FaultRow("task stopped and started in a COPY", source_faults.restart_task_in_copy, Dose(4), Dose(40)),
     "p2": FaultRow("PostgreSQL SIGKILL + restart", source_faults.kill_database, Dose(1), Dose(5)),
     "p3": FaultRow("slot dropped", source_faults.drop_slot, Dose(1), Dose(1)),
     "p4": FaultRow("slot advanced over a change", source_faults.advance_slot, Dose(1), Dose(1)),

@@ -70,6 +70,17 @@ CASES: Final[Mapping[str, Case]] = {
     "KafkaUnanswered": one("millrace_end_offsets_age_seconds", A, "1x2 40x5 1x10", 150, 420),
     "DiskFillsUp": one("millrace_disk_free_bytes", A, "1000000000-1000000x200 800000000x900", 3_600, 28_800),
     "ConnectorDown": one("millrace_connector_up", {**A, "connector": "shop"}, "1x2 0x4 1x10", 180, 300),
+    "LakeStale": Case(
+        {
+            'millrace_lake_table_age_seconds{instance="a",dataset="d",layer="gold",table="t"}': "10x2 95x3 10x10",
+            'millrace_lake_interval_seconds{instance="a",dataset="d"}': "10x20",
+        },
+        {**A, "dataset": "d", "layer": "gold", "table": "t"},
+        120,
+        300,
+    ),
+    "LakeDifferent": one("millrace_lake_tables_different", {**A, "dataset": "d"}, "0x2 2x3 0x10", 120, 300),
+    "SlotLag": one("millrace_slot_lag_bytes", {**A, "connector": "shop"}, "0x2 2000000000x20 0x10", 480, 780),
     "OrdersOverdue": one("millrace_orders_total", {**A, "event": "overdue"}, "0x2 1x60", 120, 1_080),
     "OrdersHeld": one(
         "millrace_orders_incomplete", {**A, "reason": "held_by_another_deployment"}, "0x2 2x20 0x10", 450, 780

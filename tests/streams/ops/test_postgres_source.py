@@ -7,6 +7,7 @@ by position, are compared with the tables.
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import LiteralString
@@ -15,11 +16,15 @@ import pytest
 import requests
 from psycopg import sql
 
+from config.database_settings import PostgresSettings
 from config.dataset import load_definition
 from config.engines.postgres import HEARTBEAT_TABLE
+from config.settings import KafkaSettings, environment_with
 from ops.cli import main
+from ops.connector.first_reads import FirstReads
 from ops.connector.postgres import PostgresSource
 from ops.connector.rest import ConnectClient
+from stack.artifacts.system import require_program
 from stack.local import Stack
 from tests.support.postgres_source import DEFINITION, LIMIT_S, Source, change_across_the_snapshot, made_source, wait_for
 
@@ -159,12 +164,78 @@ def test_what_an_administrator_must_change_is_named_with_its_remedy(
     assert {name for (name,) in published} == {"customers", "millrace_heartbeat", "millrace_signal"}
 
 
-def test_rows_of_megabytes_arrive(source: Source) -> None:
+def test_rows_of_megabytes_and_numbers_of_100_000_digits_arrive(source: Source, tmp_path: Path) -> None:
+    path = tmp_path / source.name / "definition.yaml"
+    path.write_text(
+        path.read_text() + "      - {name: number, type: decimal, precision: 38, scale: 0, nullable: true}\n"
+    )
+    source.run("ALTER TABLE customers ADD number numeric")
     source.run("INSERT INTO customers VALUES (1, 'a')")
     assert main(["connector", "apply", "--wait-snapshot"]) == 0
     source.run("INSERT INTO customers VALUES (2, repeat('ł', 2000000))")
     source.run("UPDATE customers SET id = 3 WHERE id = 2")
     wait_for(lambda: source.by_position() == source.rows())
+    source.run("UPDATE customers SET number = 10::numeric ^ 100000 WHERE id = 1")
+    wait_for(
+        lambda: ("1", "1" + 100_000 * "0") in [(key, row["number"]) for key, row in source.afters("customers") if row]
+    )
+
+
+def test_a_slot_that_another_program_reads_is_named_with_its_process(
+    source: Source, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["connector", "apply", "--wait-snapshot"]) == 0
+    source.stop_connector()
+    login = PostgresSettings.read(source.stack.environment())
+    reader = [require_program("pg_recvlogical"), "--start", "--file=/dev/null", f"--slot={source.slot}"]
+    reader += [f"--host={login.host}", f"--port={login.port}", f"--username={login.user}", f"--dbname={source.name}"]
+    reader += ["--option=proto_version=1", f"--option=publication_names={source.slot}"]
+    with subprocess.Popen(
+        reader, env=environment_with({"PGPASSWORD": login.password}), stderr=subprocess.PIPE
+    ) as other:
+        wait_for(lambda: source.run("SELECT 1 FROM pg_replication_slots WHERE active AND slot_name = %s", source.slot))
+        ((process,),) = source.run("SELECT active_pid FROM pg_replication_slots WHERE slot_name = %s", source.slot)
+        capsys.readouterr()
+        assert main(["connector", "apply"]) == 1
+        other.terminate()
+    assert f"is being read by another program (process {process} of the database server)" in capsys.readouterr().err
+
+
+def test_a_row_that_the_connector_lost_is_found_and_read_again(source: Source) -> None:
+    """A transaction that takes the table out of the publication for itself is not seen by the connector."""
+    definition, environment, said = load_definition(source.name), source.stack.environment(), list[str]()
+    source.run("INSERT INTO customers VALUES (1, 'a'), (2, 'b')")
+    assert main(["connector", "apply", "--wait-snapshot"]) == 0
+    publication = sql.Identifier(source.slot)
+    with source.connect() as connection, connection.transaction():
+        connection.execute(sql.SQL("ALTER PUBLICATION {} DROP TABLE customers").format(publication))
+        connection.execute("DELETE FROM customers WHERE id = 2")
+        connection.execute("INSERT INTO customers VALUES (3, 'lost'), (4, 'lost')")
+        connection.execute(sql.SQL("ALTER PUBLICATION {} ADD TABLE customers").format(publication))
+    source.run("INSERT INTO customers VALUES (5, 'e')")
+    with ConnectClient(environment["CONNECT_URL"]) as connect:
+        source_of = PostgresSource(definition, environment, connect)
+        reader = source_of.reader()
+        assert reader is not None
+        assert reader == source_of.reader()
+
+        def reads() -> FirstReads:
+            kafka, login = KafkaSettings.read(environment), PostgresSettings.read(environment)
+            found = FirstReads(definition, login, kafka, connect)
+            found.doubt()
+            return found
+
+        assert not reads().tend(said.append)
+        assert "customers: 2 rows are not in the topic" in said[0]
+        wait_for(lambda: source.by_position().keys() >= source.rows().keys())
+        wait_for(lambda: reads().tend(said.append))
+        source.stop_connector()
+        assert source_of.reader() is None
+        assert main(["connector", "apply"]) == 0
+        assert source_of.reader() not in (None, reader)
+    assert sum("not in the topic" in line for line in said) == 1
+    assert main(["connector", "sweep"]) == 0
+    assert source.by_position() == source.rows()
 
 
 def test_a_wrong_password_of_the_owner_is_named(

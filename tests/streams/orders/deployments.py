@@ -21,7 +21,7 @@ from typing import Any, Final
 
 import redis
 import requests
-from confluent_kafka import Producer
+from confluent_kafka import Message, Producer
 from confluent_kafka.admin import AdminClient
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -159,11 +159,19 @@ class FedShop:
         """Write a change in a transaction, as an exactly-once connector does."""
         self.write_raw(table, key, op(row, at=self._next_position(), at_ms=int(time.time() * 1000)))
 
-    def write_raw(self, table: str, key: str, *values: bytes | None) -> None:
-        """Write records as they are."""
+    def write_raw(
+        self, table: str, key: str, *values: bytes | None, delivered: Callable[[Message], object] | None = None
+    ) -> None:
+        """Write records as they are; `delivered` is called with each of them as Kafka has it."""
+
+        def report(_error: object, message: Message) -> None:
+            if delivered is not None:
+                delivered(message)
+
         self._producer.begin_transaction()
         for value in values:
-            self._producer.produce(change_topic(self.dataset, table), key=key.encode(), value=value)
+            topic = change_topic(self.dataset, table)
+            self._producer.produce(topic, key=key.encode(), value=value, on_delivery=report)
         self._producer.commit_transaction(30)
 
     def orders(self, count: int) -> list[str]:

@@ -133,6 +133,7 @@ def abort_a_transaction(bootstrap: str, partition: int) -> None:
     producer.abort_transaction(ANSWER_S)
 
 
+@pytest.mark.nightly  # test_standby takes over with a small tail on every push
 def test_after_a_kill_only_the_tail_is_replayed(
     shop: Shop, new_worker: NewWorker, bootstrap: str, tmp_path: Path
 ) -> None:
@@ -150,6 +151,7 @@ def test_after_a_kill_only_the_tail_is_replayed(
     assert_equals_changelog(tmp_path / "state", changelog_records(bootstrap, APP_ID))
 
 
+@pytest.mark.nightly  # tests/unit/runtime/test_restoration.py compares any lives of a store on every push
 def test_a_store_older_than_the_deletions_of_its_changelog_is_restored_in_full(
     shop: Shop, new_worker: NewWorker, bootstrap: str, tmp_path: Path
 ) -> None:

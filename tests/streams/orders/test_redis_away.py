@@ -39,7 +39,9 @@ def is_away(worker: Worker) -> bool:
     return "guard" in stats_of(worker)["away_since"]
 
 
-@pytest.mark.parametrize("away", [kill, freeze], ids=["killed with its data", "frozen"])
+@pytest.mark.parametrize(
+    "away", [pytest.param(kill, marks=pytest.mark.nightly), freeze], ids=["killed with its data", "frozen"]
+)
 def test_while_redis_is_away_orders_wait_and_then_all_come_out_once(
     fed: FedShop, away: Callable[[FedShop], None]
 ) -> None:
@@ -110,6 +112,7 @@ def test_workers_join_and_leave_while_redis_is_frozen(fed: FedShop, setting: str
     fed.wait_emitted()
 
 
+@pytest.mark.nightly  # a frozen worker outlives its locks on every push
 def test_a_lock_that_is_kept_too_short_costs_nothing_within_one_application(fed: FedShop) -> None:
     deployment = fed.deployment(LOCK_RETENTION_S="1")
     worker = deployment.worker()

@@ -22,17 +22,20 @@ from config.settings import ConnectSettings, KafkaSettings
 from ops.connector.apply import Outcome, apply_connector, wait_snapshot
 from ops.connector.rest import ConnectClient
 from ops.connector.settings import connector_settings
+from ops.doctor.command import CHECKS, examine
+from ops.doctor.finding import State, Subject
 from ops.topics import apply_topics, check_topics
 from stack.errors import CancelledWorkError, StackError
 from stack.local import Stack
 from stack.ports import HOST, free_ports
-from stack.process import Process, ProcessState
+from stack.process import Process, ProcessState, as_user
 from stack.record import load_record
 from stack.servers import SERVERS
 from stack.servers.mariadb import socket_path
 from stack.servers.minio import BUCKETS
 from stack.site import REPOSITORY
 from streams.topics import catalogue
+from tests.support.server_waiting import until
 from tests.support.stacks import stack_with_postgres
 
 LIVENESS_SECONDS = 60.0
@@ -112,6 +115,21 @@ def test_a_killed_server_is_named_and_comes_back(full: Stack) -> None:
     assert [server.server for server in full.status() if not server.is_healthy] == ["redis"]
     assert next(server.state for server in full.status() if server.server == "redis") == "died"
     full.start("redis")
+    assert all(server.is_healthy for server in full.status())
+
+
+def test_postgres_comes_back_after_a_kill_although_another_process_has_its_number(full: Stack) -> None:
+    command = SERVERS["postgres"].command(full.site)
+    lock = Path(command.arguments[-1]) / "postmaster.pid"
+    full.kill("postgres")
+    _, _, rest = lock.read_text().partition("\n")
+    as_its_user = [] if command.user is None else as_user(command.user)
+    with subprocess.Popen([*as_its_user, "sleep", "60"], cwd="/") as other:
+        until(lambda: Path(f"/proc/{other.pid}/comm").read_text() == "sleep\n", "the other process runs")
+        lock.write_text(f"{other.pid}\n{rest}")
+        full.up()
+        assert other.poll() is None
+        other.kill()
     assert all(server.is_healthy for server in full.status())
 
 
@@ -355,3 +373,14 @@ def _address_of_this_machine() -> str | None:
             return None
         address = str(probe.getsockname()[0])
     return None if address.startswith("127.") else address
+
+
+@pytest.mark.parametrize("dataset", ["project_db", "shop"])
+def test_the_doctor_tells_what_works_and_how_to_set_up_the_rest(full: Stack, dataset: str) -> None:
+    subject = Subject(definition=load_definition(dataset), environment=full.environment())
+    found = dict(examine(subject, list(CHECKS), are_named=True))
+    assert {name for name, finding in found.items() if finding.state is State.OK} >= {"redis", "minio", "spark"}
+    assert "run `millrace dataset init`" in found["database"].text or found["database"].state is State.OK
+    assert "`millrace topics" in found["kafka"].text or found["kafka"].state is State.OK
+    assert "run `millrace connector apply`" in found["connect"].text
+    assert "run `millrace warehouse apply`" in found["warehouse"].text or found["warehouse"].state is State.UNUSED

@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ops.cli import main
+from stack.local import Stack
+from stack.servers import postgres
 from streams.adapters.postgres import Transaction
 from streams.model.errors import SinkAwayError
 from streams.runtime.partition.batch import OutputRecord
@@ -21,6 +26,7 @@ from tables.warehouse import statements
 from tables.warehouse.committer import WarehouseCommitter
 from tests.streams.warehouse.warehouse_rows import Warehouse, Writer, customer
 from tests.support.builders import created, position, updated
+from tests.support.disks import may_mount, small_disk
 
 OLD = created(customer(email="old"), position(1))
 NEW = updated(customer(email="old"), customer(email="new"), position(2))
@@ -190,6 +196,62 @@ async def test_a_warehouse_that_is_read_only_is_waited_for(warehouse: Warehouse)
     assert await writer.open() is None
     assert not is_away(writer)
     await writer.close()
+
+
+@contextlib.contextmanager
+def refused_room(warehouse: Warehouse, _stack: Stack) -> Iterator[Callable[[], object]]:
+    """Let the server refuse rows as it does on a full disk; yields what makes room."""
+    warehouse.run(
+        """
+        CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN RAISE EXCEPTION 'No space left on device' USING ERRCODE = 'disk_full'; END $$;
+        CREATE TRIGGER full_disk BEFORE INSERT ON dim_customers EXECUTE FUNCTION full_disk()
+        """
+    )
+    yield lambda: warehouse.run("DROP TRIGGER full_disk ON dim_customers")
+
+
+@contextlib.contextmanager
+def full_tablespace(warehouse: Warehouse, stack: Stack) -> Iterator[Callable[[], object]]:
+    """Have the table on a small disk, and fill that; yields what makes room."""
+    folder = Path(tempfile.mkdtemp(prefix="millrace-full-"))  # which the server's own user can reach
+    folder.chmod(0o755)
+    user = postgres._service_user()
+    try:
+        with small_disk(folder / "disk") as disk:
+            if user is not None:
+                shutil.chown(disk.folder, user, user)
+            postgres._run_sql(stack.site, f"CREATE TABLESPACE small LOCATION '{disk.folder}'")
+            postgres._run_sql(stack.site, "GRANT CREATE ON TABLESPACE small TO PUBLIC")
+            warehouse.run("ALTER TABLE dim_customers SET TABLESPACE small")
+            disk.fill()
+            yield disk.make_room
+            warehouse.run("DROP TABLE dim_customers")
+            postgres._run_sql(stack.site, "DROP TABLESPACE small")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+FULL = [refused_room, *([pytest.param(full_tablespace, marks=pytest.mark.nightly)] if may_mount() else [])]
+
+
+@pytest.mark.parametrize("full", FULL)
+async def test_a_full_warehouse_is_waited_for_and_nothing_is_dropped(
+    warehouse: Warehouse, stack: Stack, full: Any
+) -> None:
+    writer = Writer(warehouse)
+    await writer.open()
+    with full(warehouse, stack) as make_room:
+        with pytest.raises(SinkAwayError, match="No space left on device"):
+            await writer.write(OLD, *[created(customer(number), position(number)) for number in range(2, 2_000)])
+        assert is_away(writer)
+        assert writer.letters.kept == []
+        make_room()
+        assert await writer.open() is None
+        await writer.write(OLD)
+        assert len(warehouse.rows()) == 1
+        assert not is_away(writer)
+        await writer.close()
 
 
 async def test_the_topics_id_is_kept_beside_the_offset(warehouse: Warehouse) -> None:

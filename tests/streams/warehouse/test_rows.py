@@ -15,6 +15,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ops.cli import main
+from ops.database import connected
+from ops.warehouse.check import Comparison, compared
+from ops.warehouse.erase import erase
 from streams.model.position import sequence_text
 from tests.streams.warehouse.warehouse_rows import Warehouse, Writer, customer
 from tests.support.builders import created, deleted, position, read_at, snapshot_read, updated
@@ -153,6 +157,57 @@ async def test_a_value_that_the_database_refuses_becomes_a_dead_letter_and_costs
     assert b"refused by the warehouse" in dict(letter.headers)["reason"]
     assert writer.sink.counts == {"written": 37, "passed_over": 0, "refused": 1}
     assert warehouse.run("SELECT next FROM stream_offsets") == [(38,)]
+
+
+async def test_a_person_who_was_erased_does_not_come_back_by_a_replay_nor_after_a_reset(warehouse: Warehouse) -> None:
+    table, topic = warehouse.table("dim_customers"), "dbserver1.public.customers"
+    letter = "INSERT INTO dlq_events SELECT 'app', %s, 0, n, now(), now(), 'bad', n::text::bytea, '{', '{}'"
+    warehouse.run(f"{letter} FROM generate_series(1, 2) AS n", topic)
+    await written(warehouse, [*HISTORY[:3], created(customer(2), position(1))])
+    with connected(warehouse.settings, warehouse.name, warehouse.name) as connection:
+        assert erase(connection, table, "1", topic) == (1, 1)
+        assert erase(connection, table, "1", topic)[0] == 0
+    content = 'SELECT key, value, reason FROM dlq_events ORDER BY "offset"'
+    assert warehouse.run(content) == [(None, None, "erased"), (b"2", b"{", "bad")]
+    for _ in range(2):
+        await written(warehouse, HISTORY, [created(customer(2), position(1))])
+        erased, other = warehouse.rows()
+        assert erased[:4] == (1, None, None, None)
+        assert erased[7] == 5
+        assert other[1] == customer(2)["email"]
+        assert main(["warehouse", "reset", "--yes"]) == 0
+        assert main(["warehouse", "apply"]) == 0
+    assert warehouse.run("SELECT count(*) FROM dlq_events") == [(0,)]
+
+
+async def test_the_warehouse_is_compared_with_its_source_by_rows_and_checksums(warehouse: Warehouse) -> None:
+    warehouse.run(
+        """
+        CREATE SCHEMA source;
+        CREATE TABLE source.customers (id integer PRIMARY KEY, email varchar(99), balance numeric(12, 2), born date);
+        INSERT INTO source.customers VALUES (1, 'a@example.org', 1.5, '1990-01-02'), (2, 'ü', NULL, NULL)
+        """
+    )
+    table, nothing = warehouse.table("dim_customers"), {"balance": None, "born": None}
+    await written(warehouse, [created(customer(3), position(1)), deleted(customer(3), position(2))])
+    await written(warehouse, [created(customer(1), position(3)), created(customer(2, "ü", **nothing), position(4))])
+
+    def found() -> Comparison:
+        with (
+            connected(warehouse.settings, warehouse.name, "source") as source,
+            connected(warehouse.settings, warehouse.name, warehouse.name) as own,
+        ):
+            [comparison] = compared(source, own, [table])
+        return comparison
+
+    assert found().is_equal
+    assert (found().source.rows, found().source.text) == (2, found().warehouse.text)
+    warehouse.run("UPDATE source.customers SET email = 'u' WHERE id = 2")
+    assert not found().is_equal
+    warehouse.run(
+        "UPDATE dim_customers SET email = 'u' WHERE customer_id = 2; DELETE FROM source.customers WHERE id = 1"
+    )
+    assert (found().is_equal, found().source.rows, found().warehouse.rows) == (False, 1, 2)
 
 
 async def test_ten_megabytes_of_text_are_a_row_like_others(warehouse: Warehouse) -> None:

@@ -6,6 +6,7 @@ to. Limits are for liveness only.
 
 from __future__ import annotations
 
+import json
 import random
 import secrets
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from ops.cli import main
 from stack.local import Stack
 from stack.ports import free_ports
 from stack.process import ProcessState
+from streams.topics import change_topic
 from tests.streams.orders.deployments import PARTITIONS, FedShop, changing_rows, metric, stats_of
 from tests.streams.warehouse.warehouse_rows import login_of
 from tests.support.builders import created, deleted, snapshot_read, updated
@@ -84,12 +86,13 @@ class WarehouseShop(FedShop):
     def __init__(self, stack: Stack, folder: Path) -> None:
         super().__init__(stack, folder)
         own = {"WAREHOUSE_APP_ID": f"{self.dataset}-warehouse", "WAREHOUSE_DATABASE": f"wh_{secrets.token_hex(4)}"}
+        own["LOOKUPS_APP_ID"] = f"{self.dataset}-lookups"
         self.environment |= own | login_of(stack)
         self.workers: list[Worker] = []
         self.kill_file = folder / "kill"
         self.customers = Customers(self)
 
-    def worker(self, *, program: str = "faust", ready: bool = True) -> Worker:
+    def worker(self, *program: str, application: str = "streams.warehouse", ready: bool = True) -> Worker:
         """Start a worker, and wait until it is ready."""
         [port] = free_ports(["worker"]).values()
         environment = self.environment | {"KILL_FILE": str(self.kill_file)}
@@ -97,14 +100,19 @@ class WarehouseShop(FedShop):
             web_port=port,
             environment=environment,
             folder=self._folder,
-            program=(program,),
-            application="streams.warehouse",
+            program=program or ("faust",),
+            application=application,
         )
         self.workers.append(worker)
         worker.start()
         if ready:
             worker.wait_ready()
         return worker
+
+    @property
+    def customers_topic(self) -> str:
+        """The topic of the customers."""
+        return change_topic(self.dataset, "customers")
 
     def run(self, statement: str) -> list[tuple[Any, ...]]:
         """Run a statement in the warehouse; its rows."""
@@ -188,6 +196,49 @@ def test_changes_dead_letters_and_a_new_snapshot_reach_the_warehouse(
     shown = capsys.readouterr().out
     assert "dim_customers" in shown
     assert f"dead letters of {shop.dataset}-warehouse: 2" in shown
+    assert worker.stop()
+    skipped_record_moves_the_offset(shop)
+
+
+@pytest.mark.nightly  # the sibling that runs on every push is the letters of the application's own above
+def test_letters_of_all_applications_are_events_once_each_and_a_replayed_one_becomes_a_row(
+    shop: WarehouseShop, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shop.deployment().worker()
+    shop.worker()
+    shop.worker(application="streams.lookups")
+    bad, good = created(columns(77, "a\0b")), created(columns(77, "gold"))
+    shop.write_raw("customers", "78", b"{")
+    shop.write_raw("customers", "77", bad)
+    shop.write_raw("orders", "o-1", b"{")
+    own, orders, lookups = (f"{shop.dataset}-{name}" for name in ("warehouse", "orders-1", "lookups"))
+    expected = {(own, "customers", b"{"), (own, "customers", bad), (own, "orders", b"{")}
+    expected |= {(orders, "orders", b"{"), (lookups, "customers", b"{")}
+    events = f"SELECT app, split_part(topic, '.', 3), value FROM dlq_events WHERE topic LIKE '%{shop.dataset}.%'"  # noqa: S608
+    until(lambda: {*shop.run(events)} >= expected, "the letters are events")
+    assert sorted(shop.run(events)) == sorted(expected)
+    capsys.readouterr()
+    assert main(["dead-letters", "list", "--json", "--app", own, "--topic", shop.customers_topic]) == 0
+    letters = json.loads(capsys.readouterr().out)["letters"]
+    [place] = [letter["place"] for letter in letters if letter["key"] == "77"]
+    corrected = tmp_path / "corrected.json"
+    corrected.write_bytes(good)
+    assert main(["dead-letters", "replay", place, "--value", str(corrected)]) == 0
+    until(lambda: shop.rows().get(77) == ("gold", False), "the corrected record is a row")
+    assert len(shop.run(events)) == len(expected)
+
+
+def skipped_record_moves_the_offset(shop: WarehouseShop) -> None:
+    """Skip the next record of the customers' first partition that has one."""
+    for number in IDS:
+        shop.customers.put(number)
+    topic = shop.customers_topic
+    place = f"app = '{shop.dataset}-warehouse' AND topic = '{topic}' AND partition = 0"
+    query = f"SELECT next FROM stream_offsets WHERE {place}"  # noqa: S608
+    [(offset,)] = shop.run(query)
+    skip = ["topics", "skip", "--app", f"{shop.dataset}-warehouse", "--topic", topic, "--partition", "0"]
+    assert main([*skip, "--offset", str(offset), "--reason", "test"]) == 0
+    assert shop.run(query) == [(offset + 1,)]
 
 
 NIGHTLY = pytest.mark.nightly  # the sibling that runs on every push is "during"
@@ -197,7 +248,7 @@ NIGHTLY = pytest.mark.nightly  # the sibling that runs on every push is "during"
     "when", [pytest.param("before", marks=NIGHTLY), "during", pytest.param("after", marks=NIGHTLY)]
 )
 def test_a_worker_that_is_killed_around_a_commit_leaves_every_change_once(shop: WarehouseShop, when: str) -> None:
-    killed = shop.worker(program="tests.streams.warehouse.killed_at_commit")
+    killed = shop.worker("tests.faults.sinks.program", "none")
     shop.customers.put(1)
     shop.until_equal()
     shop.kill_file.write_text(when)

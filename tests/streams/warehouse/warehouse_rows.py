@@ -38,10 +38,11 @@ lake_prefix: {name}
 tables:
   - name: customers
     key: [id]
+    subject: customer
     warehouse: {{table: dim_customers, kind: dimension, key: [customer_id]}}
     columns:
       - {{name: id, type: bigint}}
-      - {{name: email, type: string}}
+      - {{name: email, type: string, personal: true}}
       - {{name: balance, type: decimal, precision: 12, scale: 2, nullable: true}}
       - {{name: born, type: date, nullable: true}}
   - name: orders

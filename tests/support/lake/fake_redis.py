@@ -34,6 +34,9 @@ class FakeRedis:
             return self._take(*msgspec.msgpack.decode(argument))
         if script is lease.GIVE_BACK:
             return self._give_back(*msgspec.msgpack.decode(argument))
+        if script is job_record.READ:
+            found = self.hashes.get(argument.decode(), {})
+            return [text.encode() for pair in found.items() for text in pair]
         assert script is job_record.WRITE
         key, fields = msgspec.msgpack.decode(argument)
         self.hashes[key] = dict(zip(fields[::2], fields[1::2], strict=True))

@@ -37,6 +37,8 @@ PANELS: Final[Sequence[tuple[str, str, Mapping[str, str]]]] = (
     ),
     ("Servers that do not answer", "s", {"{{instance}} {{part}}": "millrace_away_seconds"}),
     ("Connector up", "short", {"{{connector}}": "millrace_connector_up"}),
+    ("Age of the lake's tables", "s", {"{{dataset}} {{layer}}/{{table}}": "millrace_lake_table_age_seconds"}),
+    ("Tables that differ from the source", "short", {"{{dataset}}": "millrace_lake_tables_different"}),
     ("Partitions running", "short", {"{{instance}}": "sum by (instance) (millrace_partition_running)"}),
     ("Changelog still to restore", "short", {"{{instance}} {{partition}}": "millrace_restore_remaining > 0"}),
     ("Held up by open transactions", "s", {"{{topic}}/{{partition}}": "millrace_held_up_seconds"}),

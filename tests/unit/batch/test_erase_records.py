@@ -16,8 +16,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from batch.erasure.archive import OwnRecords, without_values
-from batch.erasure.person import named_person
-from batch.erasure.report import Entry, Report, report_text, write_report
+from batch.erasure.elsewhere import warehouse
+from batch.erasure.person import named_person, rows_elsewhere
+from batch.erasure.report import Entry, Report, combined, report_text, write_report
 from batch.erasure.work import Erasure
 from batch.errors import BatchError
 from batch.storage.objects import LocalFolder
@@ -42,6 +43,15 @@ def test_only_the_values_of_these_records_are_removed(tmp_path: Path) -> None:
     assert without_values(without_values(content, {3}), {3}) == without_values(content, {3})
 
 
+def test_of_a_row_that_is_anothers_now_only_what_it_was_before_is_removed(tmp_path: Path) -> None:
+    plain = b'{"op":"u","before":{"id":1,"customer_id":7},"after":{"id":1,"customer_id":8}}'
+    wrapped = b'{"schema":null,"payload":' + plain + b"}"
+    content = Archive(tmp_path, "topic").put(plain, wrapped, plain).read_bytes()
+    found = [row["value"] for row in records(without_values(content, {2}, {0, 1}))]
+    without = plain.replace(b'{"id":1,"customer_id":7}', b"null")
+    assert found == [without, b'{"schema":null,"payload":' + without + b"}", None]
+
+
 def test_an_object_keeps_its_name_when_it_is_replaced(tmp_path: Path) -> None:
     folder = LocalFolder(tmp_path)
     folder.write("0.parquet", b"old")
@@ -59,6 +69,43 @@ def test_a_person_is_a_row_of_the_table_that_the_definition_names() -> None:
     )
     assert person.condition("int") == "`id` = CAST('7' AS int)"
     assert person.mark == named_person(SHOP, "7").mark != named_person(SHOP, "8").mark
+
+
+def test_rows_of_a_person_are_in_every_table_with_a_column_that_refers_to_one() -> None:
+    orders = SHOP.table("orders")
+    columns = tuple(
+        msgspec.structs.replace(column, subject="customer" if column.name == "customer_id" else None)
+        for column in orders.columns
+    )
+    declared = msgspec.structs.replace(
+        SHOP, tables=(msgspec.structs.replace(orders, columns=columns), *SHOP.tables[1:])
+    )
+    own = named_person(SHOP, "7")
+    assert rows_elsewhere(own, SHOP) == []
+    [found] = rows_elsewhere(own, declared)
+    assert (found.table.name, found.key, found.id, found.is_own) == ("orders", "customer_id", "7", False)
+    assert found.mark == own.mark
+
+
+def test_the_report_of_several_tables_is_verified_if_each_is() -> None:
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    reports = [
+        Report(
+            run_id="r",
+            dataset="d",
+            person="p",
+            started_at=now.replace(day=day),
+            ended_at=now.replace(day=day),
+            is_verified=day != bad,
+            places=[Entry(place=f"place {day}", found=day, left=0)],
+        )
+        for bad in (3, 1)
+        for day in (1, 2)
+    ]
+    whole, part = combined(reports[:2]), combined(reports[2:])
+    assert (whole.is_verified, part.is_verified) == (True, False)
+    assert (whole.started_at.day, whole.ended_at.day) == (1, 2)
+    assert [entry.place for entry in whole.places] == ["place 1", "place 2"]
 
 
 def test_a_dataset_without_persons_is_an_error_that_names_the_missing_setting() -> None:
@@ -102,27 +149,19 @@ def test_an_erasure_in_a_versioned_bucket_is_not_called_verified(
         versioned=versioned,
     )
     monkeypatch.setattr(erasure, "_find", lambda: OwnRecords(offsets={}))
-    for name in ("_ours", "_referring", "_warehouse"):
-        monkeypatch.setattr(erasure, name, list)
+    monkeypatch.setattr(erasure, "_ours", list)
+    for name in ("referring", "warehouse"):
+        monkeypatch.setattr(f"batch.erasure.work.{name}", lambda *_: [])
     erasure._verified()
     [report] = reports
     assert report.is_verified is is_verified
     assert [entry.place for entry in report.places] == [f"versions of {each}" for each in versioned]
 
 
-def test_the_report_names_the_warehouse_which_is_not_searched(tmp_path: Path) -> None:
-    nothing: Any = None
+def test_the_report_names_the_warehouse_which_is_not_searched() -> None:
     person = named_person(SHOP, "7")
     without = dataclasses.replace(person, table=msgspec.structs.replace(person.table, warehouse=None))
     for each, places in ((person, ["warehouse project_db.dim_customers"]), (without, [])):
-        erasure = Erasure(
-            person=each,
-            context=run_context(nothing, tmp_path),
-            archive=nothing,
-            lookup=None,
-            outside=lambda values: [],
-            keep=lambda report: None,
-        )
-        found = erasure._warehouse()
+        found = warehouse(each)
         assert [entry.place for entry in found] == places
-        assert all(not entry.is_ours and "delete both by SQL" in entry.note for entry in found)
+        assert all(not entry.is_ours and "millrace warehouse erase" in entry.note for entry in found)

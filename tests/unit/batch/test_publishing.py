@@ -62,6 +62,7 @@ def test_a_fact_is_published_only_with_its_dimensions(testbed: RunTestbed) -> No
         '[CAST_OVERFLOW] The value CanaryS of the type "SMALLINT" cannot be cast to "TINYINT" due to an overflow',
         "[CANNOT_PARSE_TIMESTAMP] Text 'Canary' could not be parsed at index 0",
         "java.lang.NumberFormatException: For input string: 'Canary'",
+        "Arrow error: Cast error: Cannot cast string 'Canary' to value of Int32 type",
     ],
 )
 def test_an_error_never_quotes_a_value_of_a_row(testbed: RunTestbed, tmp_path: Path, text: str) -> None:
@@ -87,6 +88,7 @@ def test_drift_is_kept_in_manifest_and_job_record_until_a_run_sees_none(testbed:
         outcome = testbed.runner.run()
         print_outcome(outcome.manifest, testbed.said.say, is_new=True)
         found.append((outcome.manifest.drift, json.loads(testbed.job["drift"])))
+        assert testbed.job["drifted_tables"] == str(len(outcome.manifest.drift))
     drifted = {"bronze/orders": ["ignored: colour"]}
     assert found == [(drifted, drifted), (drifted, drifted), ({}, {})]
     assert testbed.said.text.count("bronze/orders: the columns of the source differ from the definition") == 2

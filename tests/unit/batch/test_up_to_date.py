@@ -16,7 +16,7 @@ from batch.errors import BatchError
 from batch.pipeline.manifest import Manifest, TableRun
 from batch.pipeline.plan import table_names
 from batch.pipeline.up_to_date import find_up_to_date
-from batch.silver import refine
+from batch.silver.shape import fingerprint
 from batch.storage.paths import Lake
 from config.dataset import load_definition
 from config.definition import Definition
@@ -133,7 +133,7 @@ class LakeStateTestbed:
         progress: dict[str, dict[str, object]] = {}
         for table in self.definition.tables:
             progress[f"bronze/{table.name}"] = {f"{topic(table.name)}/0": POSITION}
-            progress[f"silver/{table.name}"] = {"bronze": 3, "definition": refine.fingerprint(table)}
+            progress[f"silver/{table.name}"] = {"bronze": 3, "definition": fingerprint(table)}
         for plan in gold.plans(self.definition):
             shown = dict.fromkeys([*plan.tables, *(f"gold/{link.dimension}" for link in plan.links)], 3)
             progress[f"gold/{plan.name}"] = {"silver": shown, "definition": plan.fingerprint}

@@ -15,17 +15,19 @@ import pytest
 from streams.runtime.web.dashboard.board import Seen
 from streams.runtime.web.dashboard.sections import sections
 from streams.runtime.web.rules import Verdict
+from tables.views.lake import lake_section
 from tables.views.people import order_page, waiting_section
 from tables.views.rules import ORDER_RULES
 from tests.unit.dashboard.snapshots import NOON, seen, snapshot, source
 
 ODD = "<script>alert('x')</script>&\""
+PARTS = {"waiting": waiting_section, "lake": lake_section}
 MOST_EVENT_BYTES = 12_000
 
 
 def shown(*workers: Seen) -> dict[str, str]:
     """The text of each section."""
-    found = sections(workers, ORDER_RULES, waiting_section)
+    found = sections(workers, ORDER_RULES, PARTS)
     return {name: " ".join(re.sub(r"<[^>]*>", " ", html).split()) for name, html in found.items()}
 
 
@@ -146,7 +148,7 @@ def test_foreign_text_is_shown_as_text() -> None:
         "away_since": {ODD: NOON},
     }
     worker = seen(ODD, stats=stats, alerts=[alert("DeadLettersGrow", ODD)], waiting=waiting(order(ODD)), version=ODD)
-    found = sections([worker], ORDER_RULES, waiting_section)
+    found = sections([worker], ORDER_RULES, PARTS)
     whole = "".join(found.values())
     assert "<script" not in whole
     assert whole.count("&lt;script&gt;") >= 8
@@ -161,7 +163,7 @@ def test_the_page_stays_small_with_96_partitions_and_10_000_incomplete_orders() 
     orders = [order(f"0f8fad5b-d9cb-469f-a165-7086772{n:05d}") for n in range(50)]
     partitions = {str(n): {"state": "running"} for n in range(96)}
     worker = seen(stats={"sources": sources, "partitions": partitions}, waiting=waiting(*orders, count=10_000))
-    found = sections([worker, seen("b:6066")], ORDER_RULES, waiting_section)
+    found = sections([worker, seen("b:6066")], ORDER_RULES, PARTS)
     assert len(msgspec.json.encode({name: str(html) for name, html in found.items()})) < MOST_EVENT_BYTES
     assert "Partitions: 194, the 16 furthest behind" in found["partitions"]
     assert "mysql.project_db.orders/95" in found["partitions"]
@@ -177,9 +179,7 @@ def test_nothing_at_all_is_said_to_be_so() -> None:
 
 def test_every_verdict_has_a_look_of_its_own() -> None:
     rules = {rule.verdict: rule.name for rule in ORDER_RULES}
-    looks = {
-        verdict: sections([seen(alerts=[alert(rules[verdict])])], ORDER_RULES, None)["verdict"] for verdict in rules
-    }
+    looks = {verdict: sections([seen(alerts=[alert(rules[verdict])])], ORDER_RULES, {})["verdict"] for verdict in rules}
     assert rules.keys() == set(Verdict) - {Verdict.RIGHT}
     assert len({re.search(r'class="(\w+)"', look)[1] for look in looks.values()}) == len(rules)  # type: ignore[index]
 

@@ -24,6 +24,17 @@ def changed(table: Table, personal: tuple[str, ...], **values: Any) -> Table:
     return msgspec.structs.replace(table, columns=columns, **values)
 
 
+def referring(table: Table, name: str) -> Table:
+    """A table of which a column refers to a person."""
+    columns = tuple(msgspec.structs.replace(c, subject="customer" if c.name == name else None) for c in table.columns)
+    return msgspec.structs.replace(table, columns=columns)
+
+
+def test_a_table_that_refers_to_persons_may_have_personal_columns() -> None:
+    lines = referring(changed(LINES, ("quantity",)), "product_id")
+    assert list(subject_faults([CUSTOMERS, lines])) == []
+
+
 def test_the_shops_customers_are_persons() -> None:
     assert [table.name for table in SHOP.tables if table.subject == "customer"] == ["customers"]
     assert [column.name for column in CUSTOMERS.columns if column.personal] == ["name", "email", "phone"]
@@ -46,6 +57,14 @@ def test_the_shops_customers_are_persons() -> None:
         (
             [CUSTOMERS, msgspec.structs.replace(CUSTOMERS, name="people")],
             "tables[1].subject: 'customer' is already the subject of table 'customers'",
+        ),
+        (
+            [referring(LINES, "quantity")],
+            "tables[0].columns: 'quantity' has the subject 'customer', which no table has",
+        ),
+        (
+            [referring(CUSTOMERS, "tier")],
+            "tables[0].columns: 'tier' can't have a subject: the rows of the table are persons themselves",
         ),
     ],
 )

@@ -126,7 +126,7 @@ def test_a_failure_stops_the_servers(stack: FakeStack, monkeypatch: pytest.Monke
     ("dataset", "orders", "phase"),
     [
         ("project_db", "2,500 orders", "[ 1/11]"),
-        ("shop", "5,000 orders", "[ 1/8]"),
+        ("shop", "5,000 orders", "[ 1/9]"),
         ("online_store", "10,000 orders", "[ 1/8]"),
         ("firma", "the files that it comes with", "[ 1/8]"),
     ],

@@ -16,7 +16,25 @@ from demo.orders_demo import KEPT
 from demo.progress import CHANGES_MEASURED_S, Progress
 from demo.proof import ChangesProof, LakeProof, Proof
 from demo.run import run_changes, run_demo
+from demo.sinks_proof import FiguresProof, WarehouseProof
 from stack.errors import StackError
+
+
+def warehouse_proof(found: str = "5acbf0d9") -> WarehouseProof:
+    """A warehouse with the four tables of the dataset `shop`; the checksum of one is `found`."""
+    proof = WarehouseProof(kills=2)
+    for table in ("dim_customers", "dim_products", "fact_orders", "fact_order_items"):
+        checksum = found if table == "fact_orders" else "5acbf0d9"
+        proof.rows[table], proof.checksums[table] = (124_000, 124_000), ("5acbf0d9", checksum)
+        proof.equal[table] = checksum == "5acbf0d9"
+    return proof
+
+
+def figures_proof(**different: int) -> FiguresProof:
+    """Figures of a minute; some that Redis has are different."""
+    expected = {"orders created": 20, "orders of 202601020304": 20, "cents of 202601020304": 5_000}
+    return FiguresProof(kills=2, expected=expected, found=expected | different)
+
 
 STREAM_PHASES = ["start_stream", "stream", "save"]
 LAKE_PHASES = ["check_lake", "load_customers", "start_lake", "archive_changes", "fill", "compare", "save"]
@@ -64,6 +82,7 @@ class FakeDemo:
     def live(self, proof: ChangesProof) -> None:
         self._step("live")
         proof.captured, proof.archived = 195_000, 195_000 - self.missing
+        proof.warehouse, proof.figures = warehouse_proof(), figures_proof()
 
     def fill(self, proof: LakeProof) -> None:
         self._step("fill")
@@ -144,6 +163,21 @@ def test_a_change_missing_in_the_archive_fails_the_demo_even_if_the_lake_is_equa
     assert proof.lines()[-1].startswith("FAILED")
 
 
+def test_a_row_that_differs_in_the_warehouse_and_a_figure_that_differs_are_shown_and_fail_the_demo() -> None:
+    proof = FakeDemo().changes_demo()
+    proof.warehouse = warehouse_proof(found="00000000")
+    assert any("fact_orders" in line and "≠" in line for line in proof.lines())
+    assert proof.lines()[-1] == "FAILED: archive passed, warehouse failed, figures passed, lake passed"
+    proof.figures = figures_proof(**{"orders created": 19})
+    assert "  orders created: 20 ≠ 19" in proof.lines()
+    assert not proof.figures.is_equal
+
+
+def test_nothing_counted_is_no_proof() -> None:
+    assert not WarehouseProof().is_equal
+    assert not FiguresProof().is_equal
+
+
 @pytest.mark.parametrize("failing", ["fill", "compare"])
 def test_a_failure_of_the_lake_leaves_the_proof_of_the_changes(failing: str) -> None:
     proof = FakeDemo(failing=failing).changes_demo()
@@ -157,6 +191,8 @@ def full_changes_proof() -> ChangesProof:
     operations = "inserted 2,100, updated 600, deleted 300; 3,000 transactions in 60.0 s, 50.0 operations/s"
     proof = ChangesProof(rows=192_000, captured=200_000, archived=200_000, operations=operations)
     proof.lake_rows, proof.lake_verdict = dict.fromkeys(tables, 1_000_000), "equal"
+    proof.warehouse = warehouse_proof("00000000")
+    proof.figures = figures_proof(**{f"cents of {minute}": 7 for minute in range(20)})
     proof.seconds_per_phase = dict.fromkeys(CHANGES_MEASURED_S, 123.45)
     return proof
 

@@ -16,6 +16,8 @@ from tests.faults.lake.program import SAFEGUARDS
 from tests.faults.lake.table import LAKE_MUTANTS, LAKE_TABLE
 from tests.faults.mutants import MUTANTS
 from tests.faults.result import Result
+from tests.faults.sinks.program import MUTANTS as SINK_PROGRAMS
+from tests.faults.sinks.table import SINK_MUTANTS, SINK_TABLE
 from tests.faults.source.table import SOURCE_MUTANTS, SOURCE_TABLE
 from tests.faults.table import STATE_MACHINE, TABLE
 
@@ -52,8 +54,10 @@ def test_the_table_names_what_is_broken() -> None:
 
 def test_without_a_choice_everything_is_played_mutants_included() -> None:
     rows = chosen("")
-    assert {row for row, mutant in rows if mutant is None} == {*TABLE, STATE_MACHINE, *LAKE_TABLE, *SOURCE_TABLE}
-    assert {mutant for _, mutant in rows if mutant is not None} == {*MUTANTS, *LAKE_MUTANTS, *SOURCE_MUTANTS}
+    every = {*TABLE, STATE_MACHINE, *LAKE_TABLE, *SOURCE_TABLE, *SINK_TABLE}
+    assert {row for row, mutant in rows if mutant is None} == every
+    mutants = {mutant for _, mutant in rows if mutant is not None}
+    assert mutants == {*MUTANTS, *LAKE_MUTANTS, *SOURCE_MUTANTS, *SINK_MUTANTS}
 
 
 def test_rows_and_mutants_are_chosen_by_name() -> None:
@@ -66,3 +70,5 @@ def test_each_mutant_has_a_row_that_is_in_the_table() -> None:
     assert {mutant.row for mutant in MUTANTS.values()} <= {*TABLE}
     assert {mutant.row for mutant in LAKE_MUTANTS.values()} <= {*LAKE_TABLE}
     assert {*LAKE_MUTANTS} | {"none"} == {*SAFEGUARDS}
+    assert {*SINK_MUTANTS.values()} <= {*SINK_TABLE}
+    assert {*SINK_MUTANTS} | {"none"} == {*SINK_PROGRAMS}

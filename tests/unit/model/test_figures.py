@@ -34,13 +34,13 @@ MINUTE = "202601020304"
 
 def test_a_new_order_adds_itself_its_money_and_its_customers_country() -> None:
     found = OF(CREATED, None, ORDER, AT_MS, NOW_S)
-    assert found == Figure(CREATED, AT_MS, MINUTE, orders=1, cents=1_234, customer="7")
+    assert found == Figure(CREATED, AT_MS, MINUTE, order="o1", orders=1, cents=1_234, customer="7")
 
 
-def test_a_later_total_corrects_the_minute_of_the_order_and_a_deletion_takes_it_back() -> None:
+def test_a_later_total_replaces_that_of_the_order_and_a_deletion_takes_it_back() -> None:
     more = ORDER | {"total": "20.00"}
-    assert OF(UPDATED, ORDER, more, AT_MS, NOW_S) == Figure(UPDATED, AT_MS, MINUTE, cents=766)
-    assert OF(DELETED, more, None, AT_MS, NOW_S) == Figure(DELETED, AT_MS, MINUTE, orders=-1, cents=-2_000)
+    assert OF(UPDATED, ORDER, more, AT_MS, NOW_S) == Figure(UPDATED, AT_MS, MINUTE, order="o1", cents=2_000)
+    assert OF(DELETED, more, None, AT_MS, NOW_S) == Figure(DELETED, AT_MS, MINUTE, order="o1", orders=-1)
 
 
 def test_what_a_snapshot_reads_and_what_is_too_late_is_only_counted() -> None:
@@ -58,9 +58,9 @@ def test_an_order_that_is_not_placed_yet_is_only_counted() -> None:
 def test_an_order_counts_from_when_it_is_placed_until_that_is_taken_back() -> None:
     draft = ORDER | {"at": None}
     assert OF(UPDATED, draft, ORDER, AT_MS, NOW_S) == Figure(
-        UPDATED, AT_MS, MINUTE, orders=1, cents=1_234, customer="7"
+        UPDATED, AT_MS, MINUTE, order="o1", orders=1, cents=1_234, customer="7"
     )
-    assert OF(UPDATED, ORDER, draft, AT_MS, NOW_S) == Figure(UPDATED, AT_MS, MINUTE, orders=-1, cents=-1_234)
+    assert OF(UPDATED, ORDER, draft, AT_MS, NOW_S) == Figure(UPDATED, AT_MS, MINUTE, order="o1", orders=-1)
     assert OF(DELETED, draft, None, AT_MS, NOW_S) == Figure(DELETED, AT_MS)
 
 

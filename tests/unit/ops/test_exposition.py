@@ -10,7 +10,8 @@ import requests
 from prometheus_client.parser import text_string_to_metric_families
 
 from ops.cli import parser
-from ops.connector.exposition import exposed
+from ops.connector.exposition import WatchCollector, exposed
+from ops.connector.slots import Slot
 from ops.connector.watch import ConnectorWatch
 from stack.errors import StackError
 from stack.ports import free_ports
@@ -29,6 +30,21 @@ def test_the_metrics_of_a_watch_are_served_until_it_ends() -> None:
             pass
     with exposed(("127.0.0.1", port), NAME, WATCH):
         pass  # the port is free again
+
+
+def test_the_slots_lag_is_served_as_long_as_the_database_answers() -> None:
+    answers: list[int | None] = [5, None]
+
+    def slot() -> Slot | None:
+        lag = answers.pop(0)
+        if lag is None:
+            raise StackError("the database does not answer")
+        return Slot(name="shop", reader=1, kept_from=1, confirmed=2, wal_status="reserved", lag_bytes=lag, kept_bytes=6)
+
+    collector = WatchCollector(NAME, WATCH, slot)
+    found, away = ({s.name: s.value for family in collector.collect() for s in family.samples} for _ in range(2))
+    assert (found["millrace_slot_lag_bytes"], found["millrace_slot_kept_bytes"]) == (5, 6)
+    assert away == {"millrace_connector_up": 1, "millrace_connector_sweep_due": 0}
 
 
 def test_without_an_address_nothing_is_served() -> None:

@@ -9,6 +9,7 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -17,7 +18,7 @@ from config.dataset import load_definition
 from config.engines.base import SourceSettings
 from config.settings import KafkaSettings
 from ops.connector import first_reads, reads
-from ops.connector.first_reads import FirstReads
+from ops.connector.first_reads import MOST_NAMED, FirstReads, condition_of
 from ops.connector.pause import FIRST_PAUSE_S
 from ops.connector.reads import FORGOTTEN_S, Reads, is_resuming, place_of, position_of, tables_read
 from ops.connector.rest import ConnectClient
@@ -108,7 +109,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(reads, "give_signal", found.give)
     monkeypatch.setattr(reads, "source_keys", lambda *_: found.source)
     monkeypatch.setattr(time, "monotonic", lambda: found.now)
-    monkeypatch.setattr(first_reads, "SeenRows", lambda *_: Seen(found))
+    monkeypatch.setattr(first_reads, "SeenRows", lambda *_, **__: Seen(found))
     monkeypatch.setattr(time, "sleep", lambda seconds: None)
     return found
 
@@ -198,7 +199,7 @@ def test_the_first_reads_are_done_when_the_topic_has_every_row(world: World) -> 
     world.position, world.topic = STREAMING, {("1",), ("2",), ("3",)}
     assert first.tend(world.said.append)
     assert len(world.signals) == 1
-    assert world.said == ["customers: being read incrementally", "customers: all rows are read"]
+    assert world.said == ["customers: being read incrementally", "customers: all rows are in the topic"]
 
 
 def test_a_read_that_ended_without_all_rows_is_asked_for_again_after_a_pause(world: World) -> None:
@@ -208,6 +209,8 @@ def test_a_read_that_ended_without_all_rows_is_asked_for_again_after_a_pause(wor
     world.topic = {("1",)}
     assert not first.tend(world.said.append)
     assert len(world.signals) == 2
+    (_, request) = list(world.signals.values())[1]
+    assert request["additional-conditions"][0]["filter"] == "(`id`) IN (('2'))", "the others are there"
     assert not first.tend(world.said.append)
     assert len(world.signals) == 2, "not again at once"
     world.now += FIRST_PAUSE_S
@@ -248,5 +251,52 @@ def test_a_read_that_does_not_go_on_names_the_rights_that_the_connector_needs(
     monkeypatch.setattr(time, "sleep", later)
     with pytest.raises(StackError, match=r"not all rows are read after 60 s; .*INSERT and DELETE on .*millrace_signal"):
         first_reads_of(world).wait(world.said.append, limit_s=60)
-    assert "2 rows were never read; asked again" in world.said[1]
+    assert "2 rows are not in the topic; asked the connector to read them" in world.said[1]
     assert "INSERT and DELETE on the table millrace_signal" in world.said[1]
+
+
+def test_rows_that_a_copy_lost_are_looked_for_in_all_tables_of_postgres(world: World) -> None:
+    shop = load_definition("shop")
+    first = FirstReads(
+        shop, cast(SourceSettings, None), cast(KafkaSettings, SimpleNamespace(bootstrap="")), cast(ConnectClient, world)
+    )
+    assert first.tend(world.said.append), "the initial snapshot reads them all"
+    assert first.compared == {"customers", "products", "orders", "order_items"}
+    world.topic = set(world.source)
+    first.doubt()
+    assert first.tend(world.said.append)
+    assert not world.signals
+    world.topic = {("1",)}
+    first.doubt()
+    assert not first.tend(world.said.append)
+    assert len(world.signals) == 4
+    assert all(f"after {FIRST_PAUSE_S:.0f} s" in line for line in world.said[-4:])
+    world.topic = set(world.source)
+    world.now += FIRST_PAUSE_S
+    assert first.tend(world.said.append)
+
+
+def test_a_row_that_is_deleted_while_it_is_looked_for_is_not_asked_for(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = iter([{("1",), ("2",)}, {("1",)}])
+    monkeypatch.setattr(reads, "source_keys", lambda *_: next(answers))
+    world.topic = {("1",)}
+    first = first_reads_of(world)
+    first.tend(world.said.append)
+    assert first.tend(world.said.append)
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        ([("7", "2"), ("10", "1")], "(\"order_id\", \"product_id\") IN (('10', '1'), ('7', '2'))"),
+        ([("7", "it's")], None),
+        ([("7", "a\\")], None),
+        ([(str(n), "1") for n in range(MOST_NAMED + 1)], None),
+    ],
+)
+def test_few_rows_are_asked_for_alone_and_others_with_their_whole_table(
+    keys: list[tuple[str, ...]], expected: str | None
+) -> None:
+    assert condition_of(load_definition("shop"), "order_items", keys) == expected

@@ -12,7 +12,9 @@ from typing import Any, cast
 import pytest
 from faust.types import TP
 
+from config.errors import UsageError
 from ops.cli import parser
+from ops.skip.applications import position_of
 from ops.skip.command import Record, check_next, lost_letter, skipped_letter
 from ops.skip.positions import ArchivePosition, StoppedApplication
 from stack.errors import StackError
@@ -43,6 +45,20 @@ def test_one_place_has_to_be_given(wrong: list[str], capsys: pytest.CaptureFixtu
         arguments(*wrong)
     assert ended.value.code == 2
     assert "--" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("dataset", "app", "topic", "said"),
+    [
+        ("shop", "millrace-orders", "dbserver1.public.orders", "unknown application"),
+        ("shop", "millrace-archive", "mysql.project_db.orders", "does not read topic"),
+        ("shop", "millrace-metrics", "dead_letters", "does not read topic"),
+        ("project_db", "millrace-lookups", "mysql.project_db.orders", "does not read topic"),
+    ],
+)
+def test_an_application_and_its_topic_are_those_of_the_dataset(dataset: str, app: str, topic: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        position_of(StoppedApplication(app, {}, output_compression=None), TP(topic, 0), {"DATASET": dataset})
 
 
 @pytest.mark.parametrize(

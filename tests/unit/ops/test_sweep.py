@@ -20,7 +20,7 @@ from config.definition import Column, Definition, LogicalType, Table
 from ops.connector import sweep as sweeping
 from ops.connector import topic_rows
 from ops.connector.sweep import SweepRefusedError, SweptTable, deletion, require_comparable_key
-from ops.connector.topic_rows import ChangeRecord, TopicRows
+from ops.connector.topic_rows import ChangeRecord, SeenRows, TopicRows
 from stack.errors import StackError
 from streams.model.change import Change, change_decoder
 from streams.model.order import OrderColumns
@@ -85,6 +85,24 @@ def test_the_newest_change_of_each_row_counts_wherever_it_is_in_the_topic(monkey
     }  # fmt: skip
     found = rows.records_of({("a",): rows.newest["a",].position})
     assert found == {("a",): ChangeRecord(b"a", UPDATED)}
+
+
+@pytest.mark.parametrize(("is_alive", "keys"), [(True, {("a",), ("c",)}), (False, {("a",), ("b",), ("c",)})])
+def test_a_row_whose_last_record_is_a_deletion_is_seen_but_not_alive(
+    monkeypatch: pytest.MonkeyPatch, is_alive: bool, keys: set[tuple[str, ...]]
+) -> None:
+    monkeypatch.setattr(topic_rows, "TopicReader", Topic)
+    records: Records = [
+        (b"a", created(order_row("a"), position(10))),
+        (b"b", created(order_row("b"), position(11))),
+        (b"b", deleted(order_row("b"), position(12))),
+        (b"c", deleted(order_row("c"), position(13))),
+        (b"c", created(order_row("c"), position(14))),
+    ]
+    monkeypatch.setattr(Topic, "records", records)
+    seen = SeenRows("nowhere:1", "orders", ORDERS, is_alive=is_alive)
+    seen.look()
+    assert seen.keys == keys
 
 
 @pytest.mark.parametrize("form", [lambda value: value, wrapped], ids=["bare", "wrapped"])

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from config.dataset import load_definition
-from ops import warehouse
+from ops.warehouse import commands, place
 from stack.errors import StackError
 
 SOURCE = {"PGHOST": "127.0.0.1", "PGPORT": "1", "PGUSER": "owner", "PGPASSWORD": "word", "DATASET": "shop"}
@@ -22,13 +22,13 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """The settings; the source's tables are in the schema `shop` of the database `erp`."""
     definition = msgspec.structs.replace(load_definition("shop"), database="erp", schema="shop")
     settings = {**SOURCE, "WAREHOUSE_DATABASE": "erp"}
-    monkeypatch.setattr(warehouse, "definition_of", lambda dataset: definition)
-    monkeypatch.setattr(warehouse, "settings_environment", lambda arguments: settings)
+    monkeypatch.setattr(place, "definition_of", lambda dataset: definition)
+    monkeypatch.setattr(place, "settings_environment", lambda arguments: settings)
     monkeypatch.setattr("ops.database.CONNECT_TRIES", 1)
     return settings
 
 
-@pytest.mark.parametrize("run", [warehouse.run_apply, warehouse.run_reset])
+@pytest.mark.parametrize("run", [commands.run_apply, commands.run_reset])
 def test_the_sources_own_schema_is_refused(environment: dict[str, str], run: object) -> None:
     assert callable(run)
     with pytest.raises(StackError, match="schema shop of erp has the source's own tables: set WAREHOUSE_DATABASE"):
@@ -39,4 +39,4 @@ def test_the_sources_own_schema_is_refused(environment: dict[str, str], run: obj
 def test_another_database_or_server_is_taken(environment: dict[str, str], other: dict[str, str]) -> None:
     environment |= other
     with pytest.raises(StackError, match="can't reach the database server"):
-        warehouse.run_reset(argparse.Namespace(yes=True))
+        commands.run_reset(argparse.Namespace(yes=True))

@@ -18,7 +18,9 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.cluster import ClusterMetadata
 from aiokafka.conn import AIOKafkaConnection
 from aiokafka.consumer.fetcher import Fetcher, PartitionRecords
+from aiokafka.producer.message_accumulator import MessageAccumulator
 from aiokafka.producer.sender import AddPartitionsToTxnHandler, BaseHandler, Sender, SendProduceReqHandler
+from aiokafka.producer.transaction_manager import TransactionManager as TxnManager
 from aiokafka.record.memory_records import _MemoryRecordsPy
 from faust.app import App
 from faust.app.router import Router
@@ -64,7 +66,11 @@ def test_the_versions_are_those_the_runtime_was_written_against() -> None:
         (App, "on_rebalance_end"),  # called by the supervisor, as Faust's recovery does
         (driver.Consumer, "wait_first"),  # used: hand over unless the flow is suspended
         (driver.Consumer, "consumer_stopped_errors"),  # used: what a stopped client raises
-        (Sender, "_maybe_do_transactional_request"),  # extended: the task is kept, to be cancelled
+        (Sender, "_maybe_do_transactional_request"),  # extended: two requests at once; the task is kept
+        (Sender, "_do_add_offsets_to_txn"),  # used: beside the one for the partitions
+        (TxnManager, "partitions_to_add"),  # used: whether the sender would send the one request
+        (TxnManager, "consumer_group_to_add"),  # used: or the other
+        (TxnManager, "add_offsets_to_txn"),  # used: without waiting, as `send_offsets_to_transaction` does
         (Sender, "_send_produce_req"),  # extended: the task is kept, to be cancelled
         (Sender, "_do_add_partitions_to_txn"),  # replaced: a handler with a growing pause
         (Sender, "_find_coordinator"),  # used
@@ -92,6 +98,12 @@ def test_the_consumer_still_keeps_what_the_loop_uses() -> None:
         "suspend_flow",
     ):
         assert f"self.{name}" in text, name
+
+
+def test_the_producer_still_keeps_what_is_on_its_way_in_the_same_places() -> None:
+    assert "self._in_flight = set()" in source(Sender.__init__)
+    assert "self._in_flight.remove(node_id)" in source(Sender._send_produce_req)
+    assert "self._batches = " in source(MessageAccumulator.__init__)
 
 
 def test_a_rebalance_still_revokes_before_it_assigns_and_recovery_comes_last() -> None:

@@ -6,11 +6,12 @@ Method: the real committer and producer against a scripted broker (`scripted_bro
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from aiokafka.errors import ProducerFenced
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError, ProducerFenced
 from aiokafka.producer import sender
 from aiokafka.protocol.metadata import MetadataResponse_v5
 from aiokafka.structs import TopicPartition
@@ -24,9 +25,14 @@ from tests.support.scripted_broker import (
     CONCURRENT_TRANSACTIONS,
     CUT,
     CUT_AFTERWARDS,
+    GROUP_NOT_ALLOWED,
     INVALID_PRODUCER_EPOCH,
+    INVALID_TXN_STATE,
+    MESSAGE_TOO_LARGE,
     NO_LEADER,
+    NOT_COORDINATOR,
     NOT_ENOUGH_REPLICAS,
+    TOPIC_NOT_ALLOWED,
     ScriptedBroker,
     first_times,
 )
@@ -60,6 +66,7 @@ def committer_of(broker: ScriptedBroker) -> KafkaTransactions:
         group="group",
         transactional_id="orders-0",
         transaction_timeout_ms=10_000,
+        compression="zstd",
         client={"bootstrap_servers": f"127.0.0.1:{broker.port}"},
         read_committed_offsets=no_offsets,
     )
@@ -109,9 +116,111 @@ async def test_a_healthy_transaction_costs_five_requests_and_no_new_epoch(
     before = len(broker.seen)
     for _ in range(3):
         await committer.commit(OUTPUTS, OFFSETS)
-    assert [each.name for each in broker.seen[before:]] == OF_ONE_TRANSACTION * 3
+    names = [each.name for each in broker.seen[before:]]
+    for one in (names[:5], names[5:10], names[10:]):
+        assert sorted(one) == sorted(OF_ONE_TRANSACTION)
     assert not committer.must_reopen
     assert broker.epoch == 0
+
+
+async def test_the_requests_of_a_transaction_wait_four_times_for_the_broker(
+    committer: KafkaTransactions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await committer.commit(OUTPUTS, OFFSETS)  # the next transaction asks for nothing else
+    watched, waits = committer._producer._sender.client, []
+    send, under_way = watched.send, set[object]()
+
+    async def counted(node_id: int, request: object, **options: object) -> object:
+        if not under_way:
+            waits.append(set[str]())
+        under_way.add(request)
+        waits[-1].add(type(request).__name__.removesuffix("Request"))
+        try:
+            return await send(node_id, request, **options)
+        finally:
+            under_way.discard(request)
+
+    monkeypatch.setattr(watched, "send", counted)
+    await committer.commit(OUTPUTS, OFFSETS)
+    assert waits == [{"AddPartitionsToTxn", "AddOffsetsToTxn"}, {"Produce"}, {"TxnOffsetCommit"}, {"EndTxn"}]
+
+
+@pytest.mark.parametrize("name", ["Produce", "TxnOffsetCommit", "AddPartitionsToTxn", "AddOffsetsToTxn"])
+@pytest.mark.parametrize("code", [INVALID_PRODUCER_EPOCH, INVALID_TXN_STATE], ids=["fenced", "failed"])
+async def test_no_transaction_ends_while_one_of_its_requests_failed(
+    broker: ScriptedBroker, committer: KafkaTransactions, name: str, code: int
+) -> None:
+    broker.script = first_times(name, 1, code)
+    with pytest.raises(KafkaError):
+        async with asyncio.timeout(30.0):
+            await committer.commit(OUTPUTS, OFFSETS)
+    await committer.close()
+    assert not broker.counts()["EndTxn"]
+
+
+@pytest.mark.parametrize("code", [CONCURRENT_TRANSACTIONS, NOT_COORDINATOR], ids=["busy", "moved"])
+@pytest.mark.parametrize("name", ["AddPartitionsToTxn", "AddOffsetsToTxn"])
+async def test_of_two_requests_sent_at_once_only_the_refused_one_is_repeated(
+    broker: ScriptedBroker, committer: KafkaTransactions, name: str, code: int
+) -> None:
+    broker.script = first_times(name, 1, code)
+    await committer.commit(OUTPUTS, OFFSETS)
+    assert broker.counts() >= Counter(OF_ONE_TRANSACTION)
+    assert {each: broker.counts()[each] for each in OF_ONE_TRANSACTION if broker.counts()[each] > 1} == {name: 2}
+
+
+async def test_offsets_wait_until_the_last_record_was_accepted(
+    broker: ScriptedBroker, committer: KafkaTransactions
+) -> None:
+    broker.script = first_times("Produce", 3, NOT_ENOUGH_REPLICAS)
+    await committer.commit(OUTPUTS, OFFSETS)
+    assert [each.name for each in broker.seen if each.name in OF_ONE_TRANSACTION] == [
+        "AddPartitionsToTxn",
+        "AddOffsetsToTxn",
+        *["Produce"] * 4,
+        "TxnOffsetCommit",
+        "EndTxn",
+    ]
+
+
+async def test_offsets_are_sent_to_the_coordinator_that_a_group_has_moved_to(
+    broker: ScriptedBroker, committer: KafkaTransactions
+) -> None:
+    broker.script = first_times("TxnOffsetCommit", 1, NOT_COORDINATOR)
+    await committer.commit(OUTPUTS, OFFSETS)
+    assert broker.counts()["TxnOffsetCommit"] == 2
+    assert [each.name for each in broker.seen].count("EndTxn") == 1
+    assert broker.seen[-1].name == "EndTxn"
+
+
+@pytest.mark.parametrize(
+    "refused", [{"AddPartitionsToTxn"}, {"AddOffsetsToTxn"}, {"AddPartitionsToTxn", "AddOffsetsToTxn"}]
+)
+async def test_no_transaction_ends_if_a_right_is_missing(
+    broker: ScriptedBroker, committer: KafkaTransactions, refused: set[str]
+) -> None:
+    codes = {
+        "AddPartitionsToTxn": TOPIC_NOT_ALLOWED,
+        "AddOffsetsToTxn": GROUP_NOT_ALLOWED,
+        "Produce": TOPIC_NOT_ALLOWED,
+    }
+    broker.script = lambda name: codes[name] if name in refused else 0
+    with pytest.raises(KafkaError):
+        async with asyncio.timeout(30.0):
+            await committer.commit(OUTPUTS, OFFSETS)
+    await committer.close()
+    assert not broker.counts()["EndTxn"]
+
+
+async def test_a_record_that_is_refused_is_the_reason_although_the_offsets_arrived(
+    broker: ScriptedBroker, committer: KafkaTransactions
+) -> None:
+    broker.script = first_times("Produce", 1, MESSAGE_TOO_LARGE)
+    with pytest.raises(MessageSizeTooLargeError):
+        await committer.commit(OUTPUTS, OFFSETS)
+    await until(lambda: broker.counts()["TxnOffsetCommit"])
+    await committer.close()
+    assert not broker.counts()["EndTxn"]
 
 
 @pytest.mark.parametrize("code", [CUT, CUT_AFTERWARDS], ids=["request lost or held", "answer lost"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -17,7 +17,7 @@ from streams.runtime.faust.app import TransactionalApp
 from streams.runtime.faust.router import BoundedRouter
 from streams.runtime.web.dashboard.board import Board
 from streams.runtime.web.dashboard.html import SECURITY_HEADERS, Markup, document, element
-from streams.runtime.web.dashboard.sections import WaitingSection, sections
+from streams.runtime.web.dashboard.sections import PartSection, sections
 from streams.runtime.web.rules import Rule
 
 MOST_VIEWERS: Final = 20
@@ -25,8 +25,11 @@ EVENT_S: Final = 1.0
 STALLED_S: Final = 10.0
 ASSETS: Final = {"page.css": "text/css", "page.js": "text/javascript"}
 
+PARTS: Final = ("waiting", "lake")
+"""Places on the page for what only one application has."""
+
 _FOLDER: Final = Path(__file__).parent / "assets"
-_ORDER: Final = ("verdict", "faults", "figures", "charts", "waiting", "workers", "partitions")
+_ORDER: Final = ("verdict", "faults", "figures", "charts", *PARTS, "workers", "partitions")
 
 
 class GroupWorkers:
@@ -60,10 +63,10 @@ class Dashboard:
         app: TransactionalApp,
         own: Callable[[], Awaitable[dict[str, Any]]],
         rules: Sequence[Rule],
-        waiting: WaitingSection | None,
+        parts: Mapping[str, PartSection],
     ) -> None:
         self._app = app
-        self._waiting = waiting
+        self._parts = parts
         self._rules = rules
         self._board: Board | None = None
         self._own = own
@@ -74,12 +77,12 @@ class Dashboard:
         if self._board is None:  # the router exists only once the application is configured
             self._board = Board(GroupWorkers(self._app), self._own, URL(str(self._app.conf.canonical_url)))
         workers = await self._board.look()
-        return await self._app.pages.build(lambda: sections(workers, self._rules, self._waiting))
+        return await self._app.pages.build(lambda: sections(workers, self._rules, self._parts))
 
     async def page(self) -> str:
         """Return the whole page."""
         found = await self.sections()
-        parts = [element("section", found[name], id=name) for name in _ORDER]
+        parts = [element("section", found.get(name, ""), id=name) for name in _ORDER]
         name = str(self._app.conf.id)
         return document(f"{name} – Millrace", _header(name), element("main", *parts), live=True)
 
@@ -111,10 +114,10 @@ def declare_dashboard(
     app: TransactionalApp,
     own: Callable[[], Awaitable[dict[str, Any]]],
     rules: Sequence[Rule],
-    waiting: WaitingSection | None,
+    parts: Mapping[str, PartSection],
 ) -> None:
     """Add the pages `/`, `/events`, `/snapshot` and `/assets/…` to the application."""
-    dashboard = Dashboard(app, own, rules, waiting)
+    dashboard = Dashboard(app, own, rules, parts)
 
     @app.page("/", name="dashboard")
     async def page(view: View, request: Request) -> Response:

@@ -19,8 +19,8 @@ MOST_FAULTS: Final = 6
 CLOCKS_APART_S: Final = 5.0
 """Difference of two workers' clocks from which on the page mentions it: ages of records are then wrong by as much."""
 
-WaitingSection = Callable[[Sequence[Mapping[str, Any]]], Markup]
-"""Renders what waits in an application, from what each of its workers says of that."""
+PartSection = Callable[[Sequence[Mapping[str, Any]]], Markup]
+"""Renders a part that only this application has, such as what waits in it, from what each of its workers says."""
 
 _CLASSES: Final = {
     Verdict.RIGHT: "right",
@@ -30,20 +30,24 @@ _CLASSES: Final = {
 }
 
 
-def sections(workers: Sequence[Seen], rules: Sequence[Rule], waiting: WaitingSection | None) -> dict[str, Markup]:
+def sections(workers: Sequence[Seen], rules: Sequence[Rule], parts: Mapping[str, PartSection]) -> dict[str, Markup]:
     """Return the HTML of each section, keyed by the id of its element."""
     answering = own_snapshots(workers)
-    found = [snapshot["waiting"] for snapshot in answering if snapshot.get("waiting")]
     judgement = judge(workers, rules)
     return {
         "verdict": verdict(judgement),
         "faults": faults(judgement),
         "figures": figures(answering),
         "charts": charts(answering),
-        "waiting": Markup("") if waiting is None or not found else waiting(found),
+        **{name: _part(name, section, answering) for name, section in parts.items()},
         "workers": worker_table(workers),
         "partitions": partition_table(workers),
     }
+
+
+def _part(name: str, section: PartSection, answering: Sequence[Snapshot]) -> Markup:
+    found = [snapshot[name] for snapshot in answering if snapshot.get(name)]
+    return section(found) if found else Markup("")
 
 
 def verdict(judgement: Judgement) -> Markup:

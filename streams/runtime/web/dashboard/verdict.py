@@ -98,8 +98,14 @@ def _right(answering: Sequence[Mapping[str, Any]], *, number: int) -> str:
     parts = [begin, f"{number} of {number} workers."]
     if waiting:
         parts.append(f"{_number(sum(waiting), 'order')} {'waits' if sum(waiting) == 1 else 'wait'} to be complete.")
+    parts += [_lake(snapshot["lake"]) for snapshot in answering[:1] if snapshot.get("lake", {}).get("verdict")]
     letters = sum(snapshot["stats"].get("refused", 0) for snapshot in answering)
     return " ".join([*parts, f"{_number(letters, 'dead letter')} since the start."])
+
+
+def _lake(records: Mapping[str, Any]) -> str:
+    at = clock(records["compared_at"])
+    return f"The lake {'equalled' if records['verdict'] == 'equal' else 'was behind'} the database at {at}."
 
 
 def _number(number: int, noun: str) -> str:

@@ -1,32 +1,32 @@
-"""Create, show and remove the tables that a dataset has in the warehouse, a PostgreSQL database.
+"""Create, show, check and remove the tables that a dataset has in the warehouse, a PostgreSQL database.
 
 millrace warehouse apply     create database, schema and tables, and add columns that the definition names
 millrace warehouse status    show tables, offsets and dead letters; exit code 1 if tables or columns are missing
+millrace warehouse check     compare rows and checksums with the source; exit code 1 if they differ
+millrace warehouse erase     erase a person whom the source has deleted
 millrace warehouse reset     remove the dataset's schema with all rows and offsets; workers fill it again after `apply`
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from config.database_settings import WarehouseDatabaseSettings
 from config.definition import Definition
-from config.engines import ENGINES
+from config.engines import engine_of
 from config.engines.base import Connection
-from config.engines.faults import Fault
-from config.engines.postgres_connection import DEFAULT_SCHEMA
 from config.json_output import add_json_option, print_json
-from config.settings import DatasetSettings
-from ops.context import add_stack_option, definition_of, settings_environment
+from ops.context import add_stack_option, settings_environment
 from ops.database import connect, connected
+from ops.warehouse.check import Comparison, compared
+from ops.warehouse.erase import run_erase
+from ops.warehouse.place import subject_of, tables_of, warehouse_connection
 from stack.errors import StackError
-from streams.model.warehouse import WarehouseTable, warehouse_tables
-from tables.warehouse.schema import LETTERS, OFFSETS, column_types, quoted, schema_script
+from streams.model.warehouse import WarehouseTable
+from tables.warehouse.schema import ERASED, LETTERS, OFFSETS, column_types, quoted, schema_script
 
-_ENGINE: Final = ENGINES[WarehouseDatabaseSettings.engine]
 _COLUMNS: Final = "SELECT table_name, column_name, data_type FROM information_schema.columns WHERE table_schema = %s"
 _KEY: Final = """
     SELECT a.attname FROM pg_index AS i JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)
@@ -35,8 +35,10 @@ _KEY: Final = """
 
 
 def add_commands(subparsers: Any) -> None:
-    """Add `warehouse apply`, `warehouse status` and `warehouse reset`."""
-    parser = subparsers.add_parser("warehouse", help="create, show and remove a dataset's tables in the warehouse")
+    """Add `warehouse apply`, `status`, `check`, `erase` and `reset`."""
+    parser = subparsers.add_parser(
+        "warehouse", help="create, show, check and remove a dataset's tables in the warehouse"
+    )
     actions = parser.add_subparsers(required=True, metavar="ACTION")
     _add(actions, "apply", run_apply, "create database, schema and tables, and add columns that the definition names")
     text = "show tables, offsets and dead letters; exit code 1 if tables or columns are missing"
@@ -49,14 +51,34 @@ def add_commands(subparsers: Any) -> None:
         dead_letters="objects with `app` and the number of `letters` in dlq_events",
         faults="what is missing or different, as one text each",
     )
+    text = "compare rows and checksums with a source on PostgreSQL; exit code 1 if they differ, or are not there yet"
+    check = _add(actions, "check", run_check, text)
+    add_json_option(
+        check,
+        tables="objects with `table`, the numbers of rows in `source` and `warehouse`, and `equal`",
+    )
+    text = "erase a person whom the source has deleted; no change that is read again brings the data back"
+    erase = _add(actions, "erase", run_erase, text)
+    erase.add_argument("--customer", metavar="ID", required=True, help="key of the customer's row")
     reset = _add(actions, "reset", run_reset, "remove the dataset's schema with all rows and offsets")
     reset.add_argument("--yes", action="store_true", help="really remove them")
 
 
 def run_apply(arguments: argparse.Namespace) -> int:
     """Create what is missing; fail if a table has a column of another type, or another key."""
-    definition, settings = _subject(arguments)
-    tables = _tables(definition)
+    definition, settings = subject_of(arguments)
+    tables = apply_warehouse(definition, settings)
+    print(f"schema {definition.name} of {settings.database} has {', '.join(table.name for table in tables)}")
+    return 0
+
+
+def apply_warehouse(definition: Definition, settings: WarehouseDatabaseSettings) -> tuple[WarehouseTable, ...]:
+    """Create what a dataset's warehouse lacks; return its tables.
+
+    Raises:
+        StackError: a table has a column of another type, or another key.
+    """
+    tables = tables_of(definition)
     server = connect(settings)
     try:
         server.engine.create_database(server, settings.database, drop=False)
@@ -68,15 +90,14 @@ def run_apply(arguments: argparse.Namespace) -> int:
         faults = list(_faults(connection, definition.name, tables))
     if faults:
         raise StackError("\n".join([*faults, "change the definition, or run `millrace warehouse reset` and `apply`"]))
-    print(f"schema {definition.name} of {settings.database} has {', '.join(table.name for table in tables)}")
-    return 0
+    return tables
 
 
 def run_status(arguments: argparse.Namespace) -> int:
     """Print the state of the warehouse; return 1 if `apply` has to be run."""
-    definition, settings = _subject(arguments)
-    tables, name = _tables(definition), definition.name
-    with _connected(settings, name) as connection:
+    definition, settings = subject_of(arguments)
+    tables, name = tables_of(definition), definition.name
+    with warehouse_connection(settings, name) as connection:
         faults = list(_faults(connection, name, tables))
         present = connection.engine.column_types(connection)
         found = [_table_state(connection, table) for table in tables if table.name in present and not faults]
@@ -91,15 +112,54 @@ def run_status(arguments: argparse.Namespace) -> int:
     return exit_code
 
 
+def run_check(arguments: argparse.Namespace) -> int:
+    """Compare the warehouse with its source; return 1 if a table differs."""
+    definition, settings = subject_of(arguments)
+    if definition.engine != settings.engine:
+        raise StackError(f"dataset {definition.name} is not on PostgreSQL, so its rows cannot be compared in SQL")
+    source = engine_of(definition).login(settings_environment(arguments))
+    with (
+        connected(source, definition.database, definition.schema) as its_rows,
+        warehouse_connection(settings, definition.name) as rows,
+    ):
+        found = compared(its_rows, rows, tables_of(definition))
+    exit_code = 0 if all(each.is_equal for each in found) else 1
+    if arguments.json:
+        return print_json(arguments, exit_code=exit_code, tables=[_comparison(each) for each in found])
+    print(f"{'TABLE':<28}{'SOURCE':>12}{'WAREHOUSE':>12}  CHECKSUMS")
+    for each in found:
+        checksums = f"{each.source.text} {'=' if each.is_equal else '≠'} {each.warehouse.text}"
+        print(f"{each.table:<28}{each.source.rows:>12,}{each.warehouse.rows:>12,}  {checksums}")
+    return exit_code
+
+
+def _comparison(found: Comparison) -> dict[str, Any]:
+    rows = {"source": found.source.rows, "warehouse": found.warehouse.rows}
+    return {"table": found.table, **rows, "equal": found.is_equal}
+
+
 def run_reset(arguments: argparse.Namespace) -> int:
     """Remove the dataset's schema; without `--yes`, only say so."""
-    definition, settings = _subject(arguments)
+    definition, settings = subject_of(arguments)
     if not arguments.yes:
         raise StackError(f"this removes schema {definition.name} of {settings.database} with all rows: add --yes")
-    with _connected(settings) as connection:
-        connection.engine.run_script(connection, f"DROP SCHEMA IF EXISTS {quoted(definition.name)} CASCADE")
+    with warehouse_connection(settings) as connection:
+        connection.engine.run_script(connection, _removal(connection, quoted(definition.name)))
     print(f"removed schema {definition.name} of {settings.database}")
     return 0
+
+
+def _removal(connection: Connection, schema: str) -> str:
+    """Return the script that removes a schema; the keys of erased persons remain, or their rows would come back."""
+    found = connection.value("SELECT to_regclass(%s)::text", (f"{schema}.{ERASED}",))
+    if found is None or not connection.value(f"SELECT count(*) FROM {schema}.{ERASED}"):  # noqa: S608
+        return f"DROP SCHEMA IF EXISTS {schema} CASCADE"
+    return f"""
+        CREATE SCHEMA millrace_kept;
+        ALTER TABLE {schema}.{ERASED} SET SCHEMA millrace_kept;
+        DROP SCHEMA {schema} CASCADE;
+        ALTER SCHEMA millrace_kept RENAME TO {schema};
+    """
 
 
 def _add(actions: Any, name: str, run: Any, text: str) -> argparse.ArgumentParser:
@@ -107,48 +167,6 @@ def _add(actions: Any, name: str, run: Any, text: str) -> argparse.ArgumentParse
     add_stack_option(parser)
     parser.set_defaults(run=run)
     return parser
-
-
-def _subject(arguments: argparse.Namespace) -> tuple[Definition, WarehouseDatabaseSettings]:
-    environment = settings_environment(arguments)
-    settings = WarehouseDatabaseSettings.read(environment)
-    definition = definition_of(DatasetSettings.read(environment).dataset)
-    _require_other_schema(definition, settings, environment)
-    return definition, settings
-
-
-def _require_other_schema(
-    definition: Definition, settings: WarehouseDatabaseSettings, environment: Mapping[str, str]
-) -> None:
-    """Refuse the schema with the source's own tables, which `reset` would remove."""
-    place = (settings.host, str(settings.port), settings.database, definition.name)
-    server = (environment.get("PGHOST", settings.host), environment.get("PGPORT", str(settings.port)))
-    source = (*server, definition.database, definition.schema or DEFAULT_SCHEMA)
-    if definition.engine == "postgres" and place == source:
-        raise StackError(
-            f"schema {definition.name} of {settings.database} has the source's own tables: set WAREHOUSE_DATABASE to "
-            "another database"
-        )
-
-
-@contextmanager
-def _connected(settings: WarehouseDatabaseSettings, schema: str | None = None) -> Iterator[Connection]:
-    """Yield a connection to the warehouse's database; name the command that creates the database if it is missing."""
-    try:
-        with connected(settings, settings.database, schema) as connection:
-            yield connection
-    except StackError as error:
-        cause = error.__cause__
-        if isinstance(cause, _ENGINE.errors) and _ENGINE.fault(cause) is Fault.NO_DATABASE:
-            raise StackError(f"there is no database {settings.database!r}: run `millrace warehouse apply`") from cause
-        raise
-
-
-def _tables(definition: Definition) -> tuple[WarehouseTable, ...]:
-    found = warehouse_tables(definition.tables)
-    if not found:
-        raise StackError(f"no table of dataset {definition.name} has `warehouse` in its definition")
-    return found
 
 
 def _add_to_search_path(connection: Connection, settings: WarehouseDatabaseSettings, schema: str) -> None:
@@ -193,6 +211,12 @@ def _faults(connection: Connection, schema: str, tables: Sequence[WarehouseTable
         if key != set(table.key):
             actual_key = ", ".join(sorted(key)) or "missing"
             yield f"the key of table {place} is {actual_key}, but must be {', '.join(table.key)}"
+
+
+def schema_faults(settings: WarehouseDatabaseSettings, schema: str, tables: Sequence[WarehouseTable]) -> list[str]:
+    """Return how a dataset's tables in the warehouse differ from the definition, each with the remedy."""
+    with warehouse_connection(settings, schema) as connection:
+        return list(_faults(connection, schema, tables))
 
 
 def _table_state(connection: Connection, table: WarehouseTable) -> dict[str, Any]:

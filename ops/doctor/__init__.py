@@ -1,0 +1,1 @@
+"""Look at every server and worker, and say what is wrong and what to do."""
