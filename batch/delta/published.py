@@ -10,6 +10,7 @@ from deltalake import DeltaTable
 
 from batch.delta.delta_rs import DeltaRsTable, named_errors
 from batch.delta.delta_rs_location import S3_OPTIONS
+from batch.spark.trust import trust_without_spark
 from config.settings import ObjectStoreSettings
 
 
@@ -21,6 +22,8 @@ class PublishedTable:
     """
 
     def __init__(self, uri: str, version: int, store: ObjectStoreSettings) -> None:
+        if store.ca_file is not None:
+            trust_without_spark(store.ca_file)
         options = {
             **S3_OPTIONS,
             "aws_endpoint_url": store.endpoint,

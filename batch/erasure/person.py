@@ -127,9 +127,9 @@ def check_deleted_in_source(person: Person, settings: SourceSettings, definition
     if rows_in_source(person, settings, definition):
         place = f"{definition.database}.{person.table.source_name}"
         raise BatchError(
-            f"the source still has rows of this {SUBJECT} in {place}: delete them there first, because every snapshot, "
-            "backfill and repair would bring them back; this command cannot check whether a remaining row was "
-            "anonymised",
+            f"the source still has rows of this {SUBJECT} in {place}: delete them there first, "
+            "because every snapshot, backfill and repair would bring them back; this command cannot check whether a "
+            "remaining row was anonymised",
             layer="source",
             table=person.table.name,
         )

@@ -116,7 +116,8 @@ class Results:
                 "mark": table.mark,
                 "rows": rows.to_pylist(),
             }
-            self.redis.call(SET, msgspec.msgpack.encode((key, msgspec.json.encode(value))))
+            # As text: the scripts of Redis do not read MessagePack's type of bytes.
+            self.redis.call(SET, msgspec.msgpack.encode((key, msgspec.json.encode(value).decode())))
         except RedisAwayError as error:
             log.warning("could not write %s to Redis: %s", key, error)
             self.say(f"warning: could not write {key} to Redis, the next run will: {error}")

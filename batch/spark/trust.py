@@ -24,12 +24,17 @@ def trust(spark: SparkSession, ca_file: Path) -> None:
     S3A takes Java's default trust store when it makes its first connection with TLS, so this has to come before. On a
     cluster, the executors' Java has a trust store of its own, which is their administrator's.
     """
-    trust_for_this_process(ca_file, _folder() / "authorities.pem")
+    trust_without_spark(ca_file)
     system, store = java_class(spark, "java.lang.System"), _folder() / "authorities.jks"
     if system.getProperty(_STORE) != str(store):
         _write_store(spark, ca_file, store)
         system.setProperty(_STORE, str(store))
         system.setProperty(f"{_STORE}Password", _PASSWORD)
+
+
+def trust_without_spark(ca_file: Path) -> None:
+    """Trust the authorities in a file in delta-rs; this has to come before its first connection."""
+    trust_for_this_process(ca_file, _folder() / "authorities.pem")
 
 
 def _write_store(spark: SparkSession, ca_file: Path, store: Path) -> None:

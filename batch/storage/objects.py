@@ -83,7 +83,7 @@ def object_folder(uri: str, store: ObjectStoreSettings) -> ObjectFolder:
         return StoredFolder(store, parts.netloc, parts.path.strip("/"))
     if parts.scheme in ("file", ""):
         return LocalFolder(Path(parts.path))
-    raise BatchError(f"unsupported location {uri} for the manifests of runs: set GOLD_ROOT to an s3a:// or file:// URI")
+    raise BatchError(f"unsupported location {uri}: use an s3a:// or file:// URI (for manifests of runs, in GOLD_ROOT)")
 
 
 class StoredFolder:

@@ -83,7 +83,7 @@ _FAULTS = (
     ),
     _Fault(
         re.compile(r"NoSuchBucket|UnknownStoreException"),
-        "the bucket does not exist: create the buckets of BRONZE_ROOT, SILVER_ROOT and GOLD_ROOT",
+        "the bucket does not exist: create the buckets of BRONZE_ROOT, SILVER_ROOT, GOLD_ROOT and PROCESSED_ROOT",
         is_passing=False,
     ),
     _Fault(

@@ -18,15 +18,21 @@ SERVICES: dict[str, dict[str, Any]] = MODEL["services"]
 SERVERS = ("mysql", "postgres", "kafka", "connect", "redis", "minio")
 PROGRAMS = tuple(name for name, service in SERVICES.items() if "build" in service)
 WATCH = "connector"
-WATCHES = {"setup": WATCH, "setup-shop": "connector-shop"}
+OTHERS = {"shop": "postgres", "firma": "postgres", "online-store": "mysql"}
+"""The source of each other dataset, by its profile."""
+
+WATCHES = {"setup": WATCH} | {f"setup-{name}": f"connector-{name}" for name in OTHERS}
 """The watch of each dataset's connector, by the service that sets the dataset up."""
 
-SOURCES = {"setup": "mysql", "setup-shop": "postgres"}
+SOURCES = {"setup": "mysql"} | {f"setup-{name}": source for name, source in OTHERS.items()}
 WORKERS = tuple(name for name in PROGRAMS if name not in (*WATCHES, *WATCHES.values()))
-OF_SHOP = ("postgres", "setup-shop", "connector-shop", "archive-shop", "warehouse-shop", "metrics-shop")
-"""Services of the profile `shop`."""
+OF_PROFILE = {name: {f"setup-{name}", f"connector-{name}", f"archive-{name}"} for name in OTHERS}
+OF_PROFILE["shop"] |= {"warehouse-shop", "metrics-shop"}
+"""Services of the profile of each other dataset; besides, those of PostgreSQL share its server."""
 
-APPLICATIONS: dict[str, str] = {name: SERVICES[name]["command"][2] for name in WORKERS if name not in OF_SHOP}
+OF_OTHERS = {"postgres", *(service for services in OF_PROFILE.values() for service in services)}
+
+APPLICATIONS: dict[str, str] = {name: SERVICES[name]["command"][2] for name in WORKERS if name not in OF_OTHERS}
 """The applications of the default dataset."""
 
 ONE_SHOTS = ("buckets", *WATCHES)

@@ -21,8 +21,10 @@ from tests.unit.compose import (
     APPLICATIONS,
     COMPOSE_FILE,
     MONITORING,
-    OF_SHOP,
+    OF_OTHERS,
+    OF_PROFILE,
     ONE_SHOTS,
+    OTHERS,
     PROGRAMS,
     REPOSITORY,
     SERVERS,
@@ -70,13 +72,15 @@ def test_every_service_is_a_server_a_worker_or_a_one_shot() -> None:
     assert set(PROGRAMS) == {*WORKERS, *WATCHES.values(), *WATCHES}
 
 
-def test_the_shop_and_what_only_watches_start_with_their_profiles_and_all_others_always() -> None:
+def test_other_datasets_and_what_only_watches_start_with_their_profiles_and_all_others_always() -> None:
     profiles = {name: service["profiles"] for name, service in SERVICES.items() if "profiles" in service}
-    assert {name for name, own in profiles.items() if own == ["shop"]} == set(OF_SHOP)
+    for profile, services in OF_PROFILE.items():
+        assert {name for name, own in profiles.items() if own == [profile]} == services
+    assert profiles["postgres"] == [name for name in OF_PROFILE if OTHERS[name] == "postgres"]
     assert {name for name, own in profiles.items() if own == ["monitoring"]} == set(MONITORING)
-    assert profiles.keys() == {*OF_SHOP, *MONITORING}
-    for name in set(SERVICES) - set(OF_SHOP):
-        assert not set(SERVICES[name].get("depends_on", ())) & set(OF_SHOP), f"{name} would start without its need"
+    assert profiles.keys() == {*OF_OTHERS, *MONITORING}
+    for name in set(SERVICES) - OF_OTHERS:
+        assert not set(SERVICES[name].get("depends_on", ())) & OF_OTHERS, f"{name} would start without its need"
 
 
 def test_prometheus_asks_every_worker_and_reads_the_rules_that_are_there() -> None:
@@ -87,7 +91,8 @@ def test_prometheus_asks_every_worker_and_reads_the_rules_that_are_there() -> No
         SERVICES[WATCH]["command"][-1].replace("0.0.0.0", WATCH),  # noqa: S104 - within its container
     ]
     found = {(name, group["port"]) for group in job["dns_sd_configs"] for name in group["names"]}
-    assert found == {*((name, 6066) for name in OF_SHOP if name in WORKERS), (WATCHES["setup-shop"], 9404)}
+    watches = {(WATCHES[f"setup-{name}"], 9404) for name in OTHERS}
+    assert found == {*((name, 6066) for name in OF_OTHERS if name in WORKERS), *watches}
     for watch in WATCHES.values():
         assert SERVICES[watch]["command"][-2:] == ["--metrics", "0.0.0.0:9404"], "ConnectorDown would miss it"
     assert [(REPOSITORY / "config/prometheus" / name).exists() for name in settings["rule_files"]] == [True]
@@ -139,7 +144,8 @@ def test_a_service_waits_for_what_it_needs_to_be_ready_not_just_started(name: st
 
 def test_the_workers_and_the_watch_start_after_schema_topics_and_connector() -> None:
     for setup, watch in WATCHES.items():
-        workers = [name for name in WORKERS if (name in OF_SHOP) == (setup in OF_SHOP)]
+        profile = setup.removeprefix("setup").removeprefix("-")
+        workers = [name for name in WORKERS if name in (OF_PROFILE[profile] if profile else APPLICATIONS)]
         assert all(setup in SERVICES[name]["depends_on"] for name in (*workers, watch))
         assert set(SERVICES[setup]["depends_on"]) == {SOURCES[setup], "kafka", "connect"}
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from config.database_settings import DatabaseSettings, PostgresSettings, WarehouseDatabaseSettings
+from config.dataset import known_datasets
 from config.settings import (
     ArchiveSettings,
     ConnectSettings,
@@ -34,9 +35,10 @@ from stack.servers.connect import worker_settings
 from stack.servers.minio import BUCKETS
 from stack.site import Site, load_or_create_site
 from tests.unit.compose import (
+    OTHERS,
     REPOSITORY,
     SERVICES,
-    WATCH,
+    SOURCES,
     WATCHES,
     WORKERS,
     environment,
@@ -61,6 +63,8 @@ SETTINGS: dict[str, type[SettingsGroup]] = {
     "streams.metrics": MetricsSettings,
     "streams.warehouse": WarehouseSettings,
 }
+LOGINS: dict[str, type[SettingsGroup]] = {"mysql": DatabaseSettings, "postgres": PostgresSettings}
+ARCHIVES = ("archive", *(f"archive-{name}" for name in OTHERS))
 ENV_LINE = "--- Only for docker-compose.yml"
 
 
@@ -168,11 +172,14 @@ def test_a_password_in_the_accounts_script_of_postgres_is_a_literal() -> None:
     assert created == [r"CREATE ROLE connector LOGIN PASSWORD 'o''\';"]
 
 
-def test_two_datasets_archive_in_groups_of_their_own_and_share_all_other_settings() -> None:
-    first, second = SERVICES["archive"]["environment"], SERVICES["archive-shop"]["environment"]
-    different = {name for name in first if first[name] != second[name]}
-    assert different == {"DATASET", "ARCHIVE_APP_ID", "WEB_ADVERTISED_HOST"}
-    assert second["ARCHIVE_APP_ID"] != ArchiveSettings.read({}).archive_app_id
+def test_datasets_archive_in_groups_of_their_own_and_share_all_other_settings() -> None:
+    first, *others = (SERVICES[name]["environment"] for name in ARCHIVES)
+    for other in others:
+        different = {name for name in first if first[name] != other[name]}
+        assert different == {"DATASET", "ARCHIVE_APP_ID", "WEB_ADVERTISED_HOST"}
+        assert other["DATASET"] in known_datasets()
+    groups = [ArchiveSettings.read({}).archive_app_id, *(other["ARCHIVE_APP_ID"] for other in others)]
+    assert len(set(groups)) == len(ARCHIVES)
 
 
 def test_two_datasets_count_under_keys_and_in_groups_of_their_own() -> None:
@@ -214,12 +221,12 @@ def test_the_programs_are_told_settings_only(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "groups"),
     [
-        *((name, [KafkaSettings, DatabaseSettings, ConnectSettings, DatasetSettings]) for name in ("setup", WATCH)),
         *(
-            (name, [KafkaSettings, PostgresSettings, ConnectSettings, DatasetSettings])
-            for name in ("setup-shop", WATCHES["setup-shop"])
+            (name, [KafkaSettings, LOGINS[source], ConnectSettings, DatasetSettings])
+            for setup, source in SOURCES.items()
+            for name in (setup, WATCHES[setup])
         ),
-        *((name, [ObjectStoreSettings]) for name in ("archive", "archive-shop")),
+        *((name, [ObjectStoreSettings]) for name in ARCHIVES),
         *((name, [KafkaSettings, RedisSettings, SETTINGS[application(name)]]) for name in WORKERS),
     ],
 )

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
@@ -82,6 +84,17 @@ def test_text_formats_have_the_columns_that_are_asked_for(table: PublishedTable,
     texts = {kind: "".join(path.read_text() for path in (tmp_path / kind).glob("part-*")) for kind in ("csv", "json")}
     assert [row for row in csv.reader(texts["csv"].splitlines()) if row[0] != "price"] == [["0.25", "O'Brien 1"]]
     assert json.loads(texts["json"]) == {"price": "0.25", "name": "O'Brien 1"}
+
+
+def test_a_published_table_is_read_with_the_authority_of_the_storage(
+    table: PublishedTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", "")
+    (tmp_path / "ca.pem").write_text("an authority")
+    told = {"ca_file": tmp_path / "ca.pem", "endpoint": "https://x", "access_key": "a", "secret_key": "b"}
+    store: Any = SimpleNamespace(**told)
+    assert PublishedTable(f"file://{tmp_path}/table", 2, store).mark == table.mark
+    assert "an authority" in Path(os.environ["SSL_CERT_FILE"]).read_text()
 
 
 class Killed(LocalFolder):

@@ -43,8 +43,8 @@ class FakeRedis:
     def call(self, _script: object, argument: bytes) -> None:
         if self.is_away:
             raise RedisAwayError("no answer")
-        key, value = msgspec.msgpack.decode(argument)
-        self.values[key] = value
+        key, value = msgspec.msgpack.decode(argument, type=tuple[str, str])
+        self.values[key] = value.encode()
 
     def get(self, key: str) -> bytes | None:
         return self.values.get(key)
