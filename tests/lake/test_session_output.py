@@ -12,12 +12,14 @@ from pathlib import Path
 from config.settings import SparkSettings, environment_with
 
 _PROGRAM = """
+import logging
 import sys
 from batch.spark.session import spark_session
 from config.settings import SparkSettings
 spark = spark_session(SparkSettings.read(), None, app="output")
 spark.range(3).write.format("delta").save(f"file://{sys.argv[1]}")
 print(spark.read.format("delta").load(f"file://{sys.argv[1]}").count())
+logging.getLogger("SQLQueryContextLogger").disabled = True  # as the commands do
 try:
     spark.range(3).selectExpr("CAST(concat('Canary ', id, ' of\\n nowhere') AS INT)").collect()
 except Exception as error:
