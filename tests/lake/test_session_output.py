@@ -21,7 +21,9 @@ spark.range(3).write.format("delta").save(f"file://{sys.argv[1]}")
 print(spark.read.format("delta").load(f"file://{sys.argv[1]}").count())
 logging.getLogger("SQLQueryContextLogger").disabled = True  # as the commands do
 try:
-    spark.range(3).selectExpr("CAST(concat('Canary ', id, ' of\\n nowhere') AS INT)").collect()
+    values = f"file://{sys.argv[1]}-values"
+    spark.range(3).selectExpr("concat('Canary ', id, ' of\\n nowhere') AS v").write.parquet(values)
+    spark.read.parquet(values).selectExpr("CAST(v AS INT)").collect()
 except Exception as error:
     print("Canary" in str(error))
 spark.stop()
