@@ -69,10 +69,10 @@ def testbed(
     """The lake's commands, with the settings of the database."""
     settings = {**lake_stack.environment(), **postgres_stack.environment()}
     folders = {"DATASETS_DIR": str(tmp_path / "datasets"), "DATASET": NAME}
-    for key, value in {**settings, **folders}.items():
-        monkeypatch.setenv(key, value)
     more: Any = {**postgres_stack.environment(), **folders}
     testbed = LakeTestbed(lake_stack, tmp_path, **more)
+    for key, value in {**settings, **folders}.items():
+        monkeypatch.setenv(key, value)
     yield testbed
     testbed.close()
 
