@@ -91,8 +91,11 @@ def decoded(records: DataFrame, table: Table) -> DataFrame:
         F.expr(f"IF({_TIME} BETWEEN 1 AND {LATEST_MS}, timestamp_millis({_TIME}), NULL)").alias("_committed_at"),
         F.expr("concat_ws('/', topic, partition, offset)").alias("_origin"),
     )
-    judged = fields.withColumn("_problem", _problem(table)).drop("_wire", "_body", "_text")
-    # Only the quarantine needs keys and values; keeping those of all records could exceed the memory.
+    return _with_raw_unreadable(fields.withColumn("_problem", _problem(table)).drop("_wire", "_body", "_text"))
+
+
+def _with_raw_unreadable(judged: DataFrame) -> DataFrame:
+    """Keep keys and values only for the quarantine, which needs them; those of all records could exceed the memory."""
     is_large = f"length(value) > {VALUE_BYTES_MAX}"
     return judged.withColumns(
         {
