@@ -121,7 +121,7 @@ def damage_reported(table: str) -> Iterator[None]:
     """Convert Spark's error about an object that it cannot read, in the `with` block, to a `BatchError`."""
     try:
         yield
-    except PySparkException as error:
+    except (PySparkException, Py4JJavaError) as error:
         found = _UNREADABLE_FILE.search(str(error))
         if found is None:
             raise

@@ -12,14 +12,18 @@ from pathlib import Path
 from config.settings import SparkSettings, environment_with
 
 _PROGRAM = """
+import logging
 import sys
 from batch.spark.session import spark_session
 from config.settings import SparkSettings
 spark = spark_session(SparkSettings.read(), None, app="output")
 spark.range(3).write.format("delta").save(f"file://{sys.argv[1]}")
 print(spark.read.format("delta").load(f"file://{sys.argv[1]}").count())
+logging.getLogger("SQLQueryContextLogger").disabled = True  # as the commands do
 try:
-    spark.range(3).selectExpr("CAST(concat('Canary ', id, ' of\\n nowhere') AS INT)").collect()
+    values = f"file://{sys.argv[1]}-values"
+    spark.range(3).selectExpr("concat('Canary ', id, ' of\\n nowhere') AS v").write.parquet(values)
+    spark.read.parquet(values).selectExpr("CAST(v AS INT)").collect()
 except Exception as error:
     print("Canary" in str(error))
 spark.stop()
