@@ -91,11 +91,12 @@ def decoded(records: DataFrame, table: Table) -> DataFrame:
         F.expr(f"IF({_TIME} BETWEEN 1 AND {LATEST_MS}, timestamp_millis({_TIME}), NULL)").alias("_committed_at"),
         F.expr("concat_ws('/', topic, partition, offset)").alias("_origin"),
     )
-    return _with_raw_unreadable(fields.withColumn("_problem", _problem(table)).drop("_wire", "_body", "_text"))
+    judged = fields.withColumn("_problem", _problem(table)).drop("_wire", "_body", "_text")
+    return _with_raw_bytes_of_the_unreadable(judged)
 
 
-def _with_raw_unreadable(judged: DataFrame) -> DataFrame:
-    """Keep keys and values only for the quarantine, which needs them; those of all records could exceed the memory."""
+def _with_raw_bytes_of_the_unreadable(judged: DataFrame) -> DataFrame:
+    """Only the quarantine needs keys and values; keeping those of all records could exceed the memory."""
     is_large = f"length(value) > {VALUE_BYTES_MAX}"
     return judged.withColumns(
         {
@@ -126,7 +127,9 @@ def with_table_columns(decoded_records: DataFrame, table: Table, definition: Def
     The new column `_names` lists the column names of a readable row, separated by `BETWEEN`; it is NULL for a delete.
     The raw `key` and `value` are renamed to `_key` and `_value`, so that they cannot clash with the table's columns.
     """
-    texts = [F.expr(canonical_text(column, f"_row['{column.name}']")).alias(column.name) for column in table.columns]
+    texts = [
+        F.expr(canonical_text(column, f"_row['{column.source_name}']")).alias(column.name) for column in table.columns
+    ]
     names = F.array_join(F.map_keys("_row"), BETWEEN)
     return decoded_records.select(
         *texts,
@@ -169,7 +172,7 @@ def unreadable(records: DataFrame, table: Table) -> DataFrame:
 
 
 def _problem(table: Table) -> Column:
-    without_key = " OR ".join(f"_row['{name}'] IS NULL" for name in table.key)
+    without_key = " OR ".join(f"_row['{table.column(name).source_name}'] IS NULL" for name in table.key)
     without_key = f"_body.op <> 't' AND ({without_key})"
     too_large = f"the record has more than {VALUE_BYTES_MAX:,} bytes; the archive has it"
     problems = [
@@ -178,12 +181,15 @@ def _problem(table: Table) -> Column:
         (without_key, f"the row lacks a value for the key ({', '.join(table.key)})"),
     ]
     problems += [
-        (f"_row['{column.name}'] IN ({_PLACEHOLDERS})", f"the database did not log {column.name}: {_REPLICA_IDENTITY}")
+        (
+            f"_row['{column.source_name}'] IN ({_PLACEHOLDERS})",
+            f"the database did not log {column.name}: {_REPLICA_IDENTITY}",
+        )
         for column in table.columns
     ]
     for column in table.columns:
         if column.name in table.key and column.type is LogicalType.UUID:
-            too_long = f"length(_row['{column.name}']) NOT BETWEEN 1 AND {MAX_ID_LENGTH}"
+            too_long = f"length(_row['{column.source_name}']) NOT BETWEEN 1 AND {MAX_ID_LENGTH}"
             problems.append((too_long, f"{column.name} must have from 1 to {MAX_ID_LENGTH} characters"))
     cases = " ".join(f"WHEN {found} THEN '{text}'" for found, text in problems)
     return F.expr(f"CASE WHEN _is_tombstone THEN NULL {cases} END")
