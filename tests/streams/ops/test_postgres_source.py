@@ -175,7 +175,7 @@ def test_rows_of_megabytes_and_numbers_of_100_000_digits_arrive(source: Source, 
     source.run("INSERT INTO customers VALUES (2, repeat('ł', 2000000))")
     source.run("UPDATE customers SET id = 3 WHERE id = 2")
     wait_for(lambda: source.by_position() == source.rows())
-    source.run("UPDATE customers SET number = 10::numeric ^ 100000 WHERE id = 1")
+    source.run("UPDATE customers SET number = trunc(10::numeric ^ 100000) WHERE id = 1")
     wait_for(
         lambda: ("1", "1" + 100_000 * "0") in [(key, row["number"]) for key, row in source.afters("customers") if row]
     )
