@@ -8,7 +8,6 @@ table.
 
 from __future__ import annotations
 
-import json
 import random
 import secrets
 import threading
@@ -42,7 +41,6 @@ MANY_ROWS = 40_000
 """Rows that take longer to read than a slow machine needs to see that the first ones arrived, and to kill Connect."""
 
 PART_ROWS = 256
-STILL_S = 3.0
 DEFINITION = f"""\
 name: {{name}}
 engine: {{engine}}
@@ -235,30 +233,3 @@ def test_rows_are_read_again_on_a_signal_while_they_change(
     assert "no_column" in capsys.readouterr().err
     assert main(["connector", "signal", "--table", "suppliers"]) == 1
     assert "suppliers" in capsys.readouterr().err
-
-
-@pytest.mark.nightly
-@pytest.mark.parametrize("engine", ["mysql", "postgres"])
-def test_a_read_is_stopped_in_its_middle_and_a_later_one_completes_it(
-    engine: str, make_shop: Callable[[str, int], Shop], capsys: pytest.CaptureFixture[str]
-) -> None:
-    """On every push, `tests/unit/ops/test_reads.py` checks what the connector is told."""
-    shop = make_shop(engine, MANY_ROWS)
-    with shop.changing():
-        assert main(["connector", "apply"]) == 0
-        wait_for(lambda: shop.reads() > PART_ROWS)
-        assert main(["connector", "signal", "--table", "customers", "--stop"]) == 0
-        wait_for(lambda: not _is_reading(capsys))
-        read = shop.reads()
-        assert read < MANY_ROWS - 4 * PART_ROWS, "the read must be stopped in the middle, or this test shows nothing"
-        time.sleep(STILL_S)
-        assert shop.reads() == read, "the read goes on"
-        assert main(["connector", "signal", "--table", "customers", "--wait"]) == 0
-        print(f"{engine}: stopped after {read:,} of {MANY_ROWS:,} rows")
-    wait_for(lambda: shop.told() == shop.rows())
-
-
-def _is_reading(capsys: pytest.CaptureFixture[str]) -> bool:
-    capsys.readouterr()
-    assert main(["connector", "status", "--json"]) == 0
-    return bool(json.loads(capsys.readouterr().out)["reading"])
