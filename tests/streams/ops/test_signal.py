@@ -40,7 +40,7 @@ CHANGED_ROWS = 12_000
 MANY_ROWS = 40_000
 """Rows that take longer to read than a slow machine needs to see that the first ones arrived, and to kill Connect."""
 
-PART_ROWS = 256
+PART_ROWS = 64
 DEFINITION = f"""\
 name: {{name}}
 engine: {{engine}}
