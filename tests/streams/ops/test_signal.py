@@ -46,7 +46,7 @@ name: {{name}}
 engine: {{engine}}
 database: {{name}}
 lake_prefix: {{name}}
-connector: {{{{incremental.snapshot.chunk.size: "{PART_ROWS}"{{server_id}}}}}}
+connector: {{{{incremental.snapshot.chunk.size: "{PART_ROWS}", max.batch.size: "16", max.queue.size: "32"{{server_id}}}}}}
 tables:
   - name: stores
     key: [id]
