@@ -41,12 +41,15 @@ MANY_ROWS = 40_000
 """Rows that take longer to read than a slow machine needs to see that the first ones arrived, and to kill Connect."""
 
 PART_ROWS = 64
+SLOW = 'max.batch.size: "16", max.queue.size: "32"'
+"""A transaction per batch: with few records in each, a read takes a minute."""
+
 DEFINITION = f"""\
 name: {{name}}
 engine: {{engine}}
 database: {{name}}
 lake_prefix: {{name}}
-connector: {{{{incremental.snapshot.chunk.size: "{PART_ROWS}", max.batch.size: "16", max.queue.size: "32"{{server_id}}}}}}
+connector: {{{{incremental.snapshot.chunk.size: "{PART_ROWS}", {SLOW}{{server_id}}}}}}
 tables:
   - name: stores
     key: [id]
