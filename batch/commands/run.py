@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, Final
 
@@ -29,7 +27,7 @@ from config.command_line import add_metrics_option, argument
 from config.definition import Definition
 from config.engines import engine_of
 from config.settings import BatchSettings
-from streams.adapters.exposition import serve_metrics
+from streams.adapters.exposition import exposed
 
 _FROM_SETTING: Final = object()
 
@@ -121,24 +119,11 @@ def _serve(runner: Runner, lease: Lease, arguments: argparse.Namespace) -> int:
         collector.ran(outcome.manifest.started_at.timestamp(), outcome.manifest.tables)
         return outcome
 
-    with _exposed(arguments.metrics, collector):
+    with exposed(arguments.metrics, collector, error=BatchError):
         print_out(f"running every {every_s:g} s until SIGTERM")
         serve(one, every_s=every_s, stop=stop, say=print_out)
     print_out("stopped by a signal")
     return 0
-
-
-@contextlib.contextmanager
-def _exposed(address: tuple[str, int] | None, collector: LakeCollector) -> Iterator[None]:
-    try:
-        end = None if address is None else serve_metrics(address, collector)
-    except OSError as error:
-        raise BatchError(str(error.strerror)) from None
-    try:
-        yield
-    finally:
-        if end is not None:
-            end()
 
 
 def _check_window(definition: Definition, arguments: argparse.Namespace) -> None:

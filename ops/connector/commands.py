@@ -22,7 +22,7 @@ from config.settings import ConnectSettings, DatasetSettings, KafkaSettings
 from ops.connector import signal_command
 from ops.connector.apply import apply_connector, check_connector, failure_of, stop_connector
 from ops.connector.epochs import begin_epoch, begun_epoch, next_epoch
-from ops.connector.exposition import exposed
+from ops.connector.exposition import WatchCollector
 from ops.connector.first_reads import FirstReads, read_all
 from ops.connector.mysql import check_source
 from ops.connector.postgres import PostgresSource, reader_asked, slot_reader
@@ -34,6 +34,7 @@ from ops.connector.watch import ConnectorWatch
 from ops.context import add_stack_option, definition_of, settings_environment
 from ops.signals import stopped_by_signals
 from stack.errors import StackError
+from streams.adapters.exposition import exposed
 from streams.model.position import epoch_of, with_epoch
 
 _LOOK_SECONDS = 2.0
@@ -250,7 +251,8 @@ def run_watch(arguments: argparse.Namespace) -> int:
             reader=reader_asked(definition, settings_environment(arguments), connect),
         )
         slot = slot_reader(definition, settings_environment(arguments))
-        with exposed(arguments.metrics, connector_name(definition.name), watch, slot):
+        collector = WatchCollector(connector_name(definition.name), watch, slot)
+        with exposed(arguments.metrics, collector, error=StackError):
             while not stop.is_set():
                 watch.look()
                 stop.wait(_LOOK_SECONDS)

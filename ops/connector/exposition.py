@@ -1,8 +1,7 @@
-"""Prometheus metrics of the watch over a connector, on a web server of their own."""
+"""Prometheus metrics of the watch over a connector."""
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
@@ -11,13 +10,8 @@ from prometheus_client.registry import Collector
 
 from ops.connector.slots import Slot
 from stack.errors import StackError
-from streams.adapters.exposition import serve_metrics
 
 ReadSlot = Callable[[], Slot | None]
-
-
-def no_slot() -> None:
-    """Return None, as for a source that has no slots."""
 
 
 class Watched(Protocol):
@@ -80,21 +74,3 @@ class WatchCollector(Collector):
             if value is not None:
                 family.add_metric([self._name], value)
             yield family
-
-
-@contextlib.contextmanager
-def exposed(address: tuple[str, int] | None, name: str, watch: Watched, slot: ReadSlot = no_slot) -> Iterator[None]:
-    """Serve the metrics of a watch at this host and port, if there are any, until the context ends.
-
-    Raises:
-        StackError: the port cannot be used.
-    """
-    try:
-        end = None if address is None else serve_metrics(address, WatchCollector(name, watch, slot))
-    except OSError as error:
-        raise StackError(error.strerror) from None
-    try:
-        yield
-    finally:
-        if end is not None:
-            end()

@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Iterator
 
 from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.registry import Collector
 
 
-def serve_metrics(address: tuple[str, int], collector: Collector) -> Callable[[], None]:
-    """Serve what a collector yields at this host and port; return the function that ends the server.
+@contextlib.contextmanager
+def exposed(address: tuple[str, int] | None, collector: Collector, *, error: type[Exception]) -> Iterator[None]:
+    """Serve what a collector yields at this host and port, if there are any, until the context ends.
 
-    Raises:
-        OSError: the port cannot be used; the message says what to change.
+    Args:
+        error: raised if the port cannot be used; the message says what to change.
     """
+    if address is None:
+        yield
+        return
     host, port = address
     registry = CollectorRegistry(auto_describe=False)
     registry.register(collector)
     try:
         server, thread = start_http_server(port, addr=host, registry=registry)
-    except OSError as error:
-        fault = f"cannot serve metrics at {host}:{port}: {error.strerror}; name another with --metrics"
-        raise OSError(error.errno, fault) from None
-
-    def end() -> None:
+    except OSError as fault:
+        raise error(f"cannot serve metrics at {host}:{port}: {fault.strerror}; name another with --metrics") from None
+    try:
+        yield
+    finally:
         server.shutdown()
         server.server_close()
         thread.join()
-
-    return end

@@ -10,12 +10,12 @@ import requests
 from prometheus_client.parser import text_string_to_metric_families
 
 from batch.__main__ import parser
-from batch.commands.run import _exposed
 from batch.errors import BatchError
 from batch.pipeline.exposition import LakeCollector
 from batch.pipeline.job_record import Comparison, JobRecord
 from batch.pipeline.manifest import TableRun
 from stack.ports import free_ports
+from streams.adapters.exposition import exposed
 from tests.support.lake.fake_redis import FakeRedis
 
 EQUAL = Comparison(verdict="equal", at=5.0, different=[])
@@ -95,12 +95,13 @@ def test_a_comparison_is_read_as_it_was_recorded() -> None:
 def test_the_metrics_are_served_while_the_service_runs() -> None:
     [port] = free_ports(["metrics"]).values()
     collector = Service().collector
-    with _exposed(("127.0.0.1", port), collector):
+    with exposed(("127.0.0.1", port), collector, error=BatchError):
         text = requests.get(f"http://127.0.0.1:{port}/metrics", timeout=10).text
         assert "millrace_lake_interval_seconds" in {family.name for family in text_string_to_metric_families(text)}
-        with pytest.raises(BatchError, match="--metrics"), _exposed(("127.0.0.1", port), collector):
+        again = exposed(("127.0.0.1", port), collector, error=BatchError)
+        with pytest.raises(BatchError, match="--metrics"), again:
             pass
-    with _exposed(None, collector):
+    with exposed(None, collector, error=BatchError):
         pass
 
 

@@ -10,11 +10,12 @@ import requests
 from prometheus_client.parser import text_string_to_metric_families
 
 from ops.cli import parser
-from ops.connector.exposition import WatchCollector, exposed
+from ops.connector.exposition import WatchCollector
 from ops.connector.slots import Slot
 from ops.connector.watch import ConnectorWatch
 from stack.errors import StackError
 from stack.ports import free_ports
+from streams.adapters.exposition import exposed
 
 NAME = "shop-connector"
 WATCH = cast(ConnectorWatch, SimpleNamespace(is_up=True, is_sweep_due=False))
@@ -22,13 +23,14 @@ WATCH = cast(ConnectorWatch, SimpleNamespace(is_up=True, is_sweep_due=False))
 
 def test_the_metrics_of_a_watch_are_served_until_it_ends() -> None:
     [port] = free_ports(["metrics"]).values()
-    with exposed(("127.0.0.1", port), NAME, WATCH):
+    address, collector = ("127.0.0.1", port), WatchCollector(NAME, WATCH, lambda: None)
+    with exposed(address, collector, error=StackError):
         text = requests.get(f"http://127.0.0.1:{port}/metrics", timeout=10).text
         values = {sample.name: sample.value for f in text_string_to_metric_families(text) for sample in f.samples}
         assert values == {"millrace_connector_up": 1, "millrace_connector_sweep_due": 0}
-        with pytest.raises(StackError, match="--metrics"), exposed(("127.0.0.1", port), NAME, WATCH):
+        with pytest.raises(StackError, match="--metrics"), exposed(address, collector, error=StackError):
             pass
-    with exposed(("127.0.0.1", port), NAME, WATCH):
+    with exposed(address, collector, error=StackError):
         pass  # the port is free again
 
 
@@ -48,7 +50,7 @@ def test_the_slots_lag_is_served_as_long_as_the_database_answers() -> None:
 
 
 def test_without_an_address_nothing_is_served() -> None:
-    with exposed(None, NAME, WATCH):
+    with exposed(None, WatchCollector(NAME, WATCH, lambda: None), error=StackError):
         pass
 
 
