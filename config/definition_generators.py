@@ -30,8 +30,8 @@ class OrdersGenerator(Part, frozen=True, tag_field="kind", tag="orders"):
     weekday_weights: Annotated[tuple[Weight, ...], Meta(min_length=7, max_length=7)]
 
 
-class ShopGenerator(Part, frozen=True, tag_field="kind", tag="shop"):
-    """Parameters of the generator of the dataset `shop`; the row counts are those of size 1."""
+class _ItemsGenerator(Part, frozen=True, tag_field="kind"):
+    """Parameters of the generators of shops whose lines are order items; the row counts are those of size 1."""
 
     seed: int
     customers: Count
@@ -48,23 +48,14 @@ class ShopGenerator(Part, frozen=True, tag_field="kind", tag="shop"):
         return self.order_items
 
 
-class StoreGenerator(Part, frozen=True, tag_field="kind", tag="store"):
-    """Parameters of the generator of the dataset `online_store`; the row counts are those of size 1."""
+class ShopGenerator(_ItemsGenerator, frozen=True, tag="shop"):
+    """Parameters of the generator of the dataset `shop`."""
 
-    seed: int
-    customers: Count
+
+class StoreGenerator(_ItemsGenerator, frozen=True, tag="store"):
+    """Parameters of the generator of the dataset `online_store`."""
+
     sellers: Count
-    products: Count
-    orders: Count
-    order_items: Count
-    first_day: datetime.date
-    days: Annotated[int, Meta(ge=1, le=36_525)]
-    line_weights: Annotated[tuple[Weight, ...], Meta(min_length=1)]
-
-    @property
-    def order_details(self) -> int:
-        """Number of lines of all orders."""
-        return self.order_items
 
 
 Generator = OrdersGenerator | ShopGenerator | StoreGenerator

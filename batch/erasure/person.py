@@ -46,8 +46,7 @@ class Person:
     @property
     def column(self) -> Column:
         """The column of the table that has the person's key."""
-        name = self.refers_by or self.table.key[0]
-        return next(column for column in self.table.columns if column.name == name)
+        return self.table.column(self.refers_by or self.table.key[0])
 
     @property
     def key(self) -> str:

@@ -72,7 +72,7 @@ def _table_of_persons(definition: Definition) -> WarehouseTable:
 
 def _require_deleted(definition: Definition, table: WarehouseTable, person: str, arguments: argparse.Namespace) -> None:
     engine = engine_of(definition)
-    column = next(each for each in definition.tables if each.name == table.source.name).columns[table.key_indexes[0]]
+    column = definition.table(table.source.name).columns[table.key_indexes[0]]
     login = engine.login(settings_environment(arguments))
     with connected(login, definition.database, definition.schema) as source:
         name = source.quoted(table.source.name)
