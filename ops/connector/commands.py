@@ -21,7 +21,7 @@ from config.json_output import add_json_option, print_json
 from config.settings import ConnectSettings, DatasetSettings, KafkaSettings
 from ops.connector import signal_command
 from ops.connector.apply import apply_connector, check_connector, failure_of, stop_connector
-from ops.connector.epochs import begin_epoch, begun_epoch, next_epoch
+from ops.connector.epochs import begin_epoch, begun_epoch, next_epoch, running_epoch
 from ops.connector.exposition import WatchCollector
 from ops.connector.first_reads import FirstReads, read_all
 from ops.connector.mysql import check_source
@@ -97,7 +97,7 @@ def run_epoch_begin(arguments: argparse.Namespace) -> int:
         check_connector(connect, name, connector_settings(definition, settings, epoch=epoch))
         begin_epoch(bootstrap, definition.name, epoch)
         print(f"{name}: epoch {epoch} has begun; if this command fails now, go on with `millrace connector apply`")
-        former = epoch_of((connect.config(name) or {}).get("topic.prefix"))
+        former = running_epoch(connect, name)
         _apply(arguments, connect, definition, settings, epoch)
         if definition.engine == "postgres":
             PostgresSource(definition, settings_environment(arguments), connect).forget(former)
@@ -179,8 +179,8 @@ def _source_status(
     if definition.engine != "postgres":
         return [], True
     environment = settings_environment(arguments)
-    config = connect.config(connector_name(definition.name)) or {}
-    return PostgresSource(definition, environment, connect).status_lines(epoch_of(config.get("topic.prefix")))
+    epoch = running_epoch(connect, connector_name(definition.name))
+    return PostgresSource(definition, environment, connect).status_lines(epoch)
 
 
 def run_signal(arguments: argparse.Namespace) -> int:

@@ -9,11 +9,12 @@ import msgspec
 from confluent_kafka import KafkaException, Producer
 
 from config.kafka_security import librdkafka_client
+from ops.connector.rest import ConnectClient
 from ops.context import SILENT
 from stack.errors import StackError
 from streams.adapters.committed_reader import CommittedReader, TopicError
 from streams.model.begun_epoch import BegunEpoch, newest_epoch
-from streams.model.position import MAX_EPOCH
+from streams.model.position import MAX_EPOCH, epoch_of
 from streams.topics import SOURCE_EPOCHS
 
 _ANSWER_S: Final = 30.0
@@ -34,6 +35,11 @@ def begun_epoch(bootstrap: str, dataset: str) -> int:
         raise StackError(str(error)) from None
     except ValueError as error:
         raise StackError(f"topic {SOURCE_EPOCHS}: the record of {dataset} cannot be read: {error}") from None
+
+
+def running_epoch(connect: ConnectClient, connector: str) -> int:
+    """Return the epoch that a connector has at the moment; 0 if there is no such connector."""
+    return epoch_of((connect.config(connector) or {}).get("topic.prefix"))
 
 
 def next_epoch(begun: int, wanted: int | None) -> int:

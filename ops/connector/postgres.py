@@ -13,6 +13,7 @@ from config.engines.base import Connection
 from config.settings import ConnectSettings, KafkaSettings
 from ops.connector.apply import failure_of, is_running
 from ops.connector.arrival import SILENT_S, Arrivals
+from ops.connector.epochs import running_epoch
 from ops.connector.publication import prepare_source, unpublished
 from ops.connector.rest import LITTLE, ConnectClient
 from ops.connector.settings import connector_name, slot_name
@@ -31,7 +32,7 @@ from ops.connector.slots import (
 from ops.database import connected
 from ops.topics import apply_topics
 from stack.errors import StackError
-from streams.model.position import epoch_of, with_epoch
+from streams.model.position import with_epoch
 from streams.topics import SIGNALS_SPEC, Direction, TopicSpec, catalogue_of, heartbeat_spec
 
 _PUBLISHED_LIMIT_S: Final = 120.0
@@ -145,7 +146,7 @@ class PostgresSource:
     def reader(self) -> tuple[object, ...] | None:
         """Return what identifies the connection that reads the connector's slot now; None if that is not known."""
         try:
-            epoch = epoch_of((self._connect.config(self._name) or {}).get("topic.prefix"))
+            epoch = running_epoch(self._connect, self._name)
             with self._connected() as connection:
                 return reader_of(connection, slot_name(self._definition.name, epoch))
         except StackError:  # the connector does not run without its servers either, and the watch says so
@@ -190,8 +191,7 @@ def slot_reader(definition: Definition, environment: Mapping[str, str]) -> Calla
         if definition.engine != "postgres":
             return None
         with ConnectClient(ConnectSettings.read(environment).url, LITTLE) as connect:
-            config = connect.config(connector_name(definition.name)) or {}
             source = PostgresSource(definition, environment, connect)
-            return source.slot(epoch_of(config.get("topic.prefix")))
+            return source.slot(running_epoch(connect, connector_name(definition.name)))
 
     return read

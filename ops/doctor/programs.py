@@ -23,6 +23,7 @@ from config.settings import (
     WarehouseSettings,
 )
 from ops.connector.apply import failure_of
+from ops.connector.epochs import running_epoch
 from ops.connector.postgres import PostgresSource
 from ops.connector.rest import LITTLE, ConnectClient
 from ops.connector.settings import connector_name
@@ -30,7 +31,6 @@ from ops.context import SILENT
 from ops.doctor.finding import Finding, Subject, ok, unused, warning, wrong
 from stack.errors import StackError
 from stack.prerequisites import JAVA, fault_of
-from streams.model.position import epoch_of
 
 ANSWER_S: Final = 10.0
 DELTA_JARS: Final = "delta-spark*.jar"
@@ -55,8 +55,8 @@ def connect(subject: Subject) -> Iterator[Finding]:
         elif not is_running:
             yield warning(f"{name} is {', '.join(sorted(states)).lower()}: run `millrace connector status`")
         elif definition.engine == "postgres":
-            epoch = epoch_of((client.config(name) or {}).get("topic.prefix"))
-            lines, arrives = PostgresSource(definition, subject.environment, client).status_lines(epoch)
+            source = PostgresSource(definition, subject.environment, client)
+            lines, arrives = source.status_lines(running_epoch(client, name))
             if not arrives:
                 yield wrong("; ".join(line.strip() for line in lines))
                 return
