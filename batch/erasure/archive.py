@@ -185,7 +185,8 @@ def _is_about(person: Person, values: Collection[str]) -> Column:
 def _former(records: DataFrame, person: Person, own: Collection[tuple[int, int]]) -> list[tuple[int, int]]:
     """Return partition and offset of the records, besides `own`, whose row before the change was the person's."""
     text = F.col("value").cast("string")
-    paths = (f"$.before.{person.key}", f"$.payload.before.{person.key}")
+    name = person.column.source_name
+    paths = (f"$.before.{name}", f"$.payload.before.{name}")
     was = F.lit(False)
     for path in paths:
         was |= F.coalesce(F.get_json_object(text, path) == person.id, F.lit(False))

@@ -15,12 +15,15 @@ from pyspark.sql import functions as F  # noqa: N812
 from batch.commands.inspect import check_read_only
 from batch.delta.log import DeltaLog
 from batch.delta.table import LakeTable
-from batch.erasure.archive import _is_about
+from batch.erasure.archive import _former, _is_about
 from batch.erasure.holdings import Holding, forget, quarantine_holding
-from batch.erasure.person import named_person
+from batch.erasure.person import Person, named_person
 from batch.errors import BatchError
+from config.dataset import load_definition
+from config.lake_names import in_lake
 from tests.support.lake.bronze_testbed import DEFINITION, run_context
 
+OWNER = "customer_id"
 VALUES = frozenset({"Ada", "ada@mail.example", "555"})
 RECORDS = [
     ("7", "junk", True),
@@ -90,3 +93,14 @@ def test_queries_of_any_form_are_run(spark: SparkSession) -> None:
         check_read_only(spark, query)
     with pytest.raises(BatchError, match="only queries"):
         check_read_only(spark, "TRUNCATE TABLE t")
+
+
+def test_records_of_rows_that_were_the_persons_are_found_by_the_names_of_the_source(spark: SparkSession) -> None:
+    store = in_lake(load_definition("online_store"))
+    person = Person(dataset="online_store", table=store.table("orders"), id="7", persons="customers", refers_by=OWNER)
+    images = [('{"CustomerId": 7}', '{"CustomerId": 8}'), ('{"CustomerId": 8}', '{"CustomerId": 7}'), ("null", "null")]
+    rows = [(0, at, f'{{"before": {was}, "after": {now}}}'.encode()) for at, (was, now) in enumerate(images)]
+    rows.append((0, 3, f'{{"payload": {{"before": {images[0][0]}}}}}'.encode()))
+    records = spark.createDataFrame(rows, "partition INT, offset BIGINT, value BINARY")
+    assert _former(records, person, own=[]) == [(0, 0), (0, 3)]
+    assert _former(records, person, own=[(0, 0)]) == [(0, 3)]
