@@ -13,34 +13,25 @@ from __future__ import annotations
 
 import argparse
 import re
-import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
-from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import KafkaException
 
 from agents.guard import locks
 from config.errors import UsageError
 from config.json_output import add_json_option, print_json
-from config.kafka_security import librdkafka_client
 from config.settings import KafkaSettings, OrdersSettings, RedisSettings
 from ops.claims import emitted_among, fence
-from ops.context import SILENT, add_stack_option, settings_environment
+from ops.consumer_groups import described_groups
+from ops.context import add_stack_option, settings_environment
 from ops.lock_table import Group, duration, format_groups, group_members
 from stack.errors import StackError
 from streams.adapters.redis import RedisAwayError, RedisConsole
 from streams.topics import ORDER_FINAL
 
-_ANSWER_SECONDS = 10.0
-_PAUSE_SECONDS = 0.2
-_COORDINATOR_MOVES = (
-    KafkaError.NOT_COORDINATOR,
-    KafkaError.COORDINATOR_NOT_AVAILABLE,
-    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
-)
 _GONE = -2  # time to live that Redis reports for a key that does not exist
 _UNREADABLE = locks.Lock("unreadable", "", "")
 _encode = msgspec.msgpack.Encoder().encode
@@ -218,7 +209,7 @@ def _require_no_workers(arguments: argparse.Namespace, app_id: str) -> None:
         return
     kafka = KafkaSettings.read(settings_environment(arguments))
     try:
-        members = count_members(AdminClient(librdkafka_client(kafka.bootstrap), logger=SILENT), app_id)
+        members = described_groups(kafka.bootstrap, [app_id])[app_id].members
     except KafkaException as error:
         raise StackError(
             f"can't check whether workers of {app_id} are running: {error.args[0].str() or error.args[0].name()}. "
@@ -229,22 +220,6 @@ def _require_no_workers(arguments: argparse.Namespace, app_id: str) -> None:
             f"workers of {app_id} are still running ({members}): orders that they have claimed could be emitted twice. "
             "Stop them first, or use --force"
         )
-
-
-def count_members(admin: AdminClient, group: str) -> int:
-    """Count the members of a consumer group (0 if it does not exist); retry while its coordinator is moving."""
-    deadline = time.monotonic() + _ANSWER_SECONDS
-    while True:
-        [answer] = admin.describe_consumer_groups([group], request_timeout=_ANSWER_SECONDS).values()
-        try:
-            return len(answer.result().members)
-        except KafkaException as error:
-            code = error.args[0].code()
-            if code == KafkaError.GROUP_ID_NOT_FOUND:
-                return 0
-            if code not in _COORDINATOR_MOVES or time.monotonic() >= deadline:
-                raise
-            time.sleep(_PAUSE_SECONDS)
 
 
 def _pages(redis: RedisConsole) -> Iterator[list[str]]:

@@ -9,9 +9,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from confluent_kafka import ConsumerGroupState, KafkaException
-from confluent_kafka.admin import AdminClient
 
-from config.kafka_security import librdkafka_client
 from config.settings import (
     ArchiveSettings,
     ConnectSettings,
@@ -27,14 +25,13 @@ from ops.connector.epochs import running_epoch
 from ops.connector.postgres import PostgresSource
 from ops.connector.rest import LITTLE, ConnectClient
 from ops.connector.settings import connector_name
-from ops.context import SILENT
+from ops.consumer_groups import Group, described_groups
 from ops.doctor.finding import Finding, Subject, ok, unused, warning, wrong
 from stack.errors import StackError
 from stack.prerequisites import JAVA, fault_of
 
 ANSWER_S: Final = 10.0
 DELTA_JARS: Final = "delta-spark*.jar"
-_GONE: Final = frozenset({ConsumerGroupState.DEAD, ConsumerGroupState.EMPTY})
 
 
 def connect(subject: Subject) -> Iterator[Finding]:
@@ -94,17 +91,19 @@ def faust(subject: Subject) -> Iterator[Finding]:
     kafka = KafkaSettings.read(subject.environment)
     orders = DatasetSettings.read(subject.environment).orders_app_id
     found = _workers(kafka, _applications(subject))
-    for app, (state, count) in found.items():
+    for app, group in found.items():
         is_needed = app == orders and subject.definition.completes_orders
-        if state in _GONE and (is_needed or state is ConsumerGroupState.EMPTY):
+        if group.is_gone and (is_needed or group.state is ConsumerGroupState.EMPTY):
             text = f"{app} has no worker: start one with `millrace worker`"
             yield wrong(text) if is_needed else warning(text)
-        elif state not in _GONE and state is not ConsumerGroupState.STABLE:
-            yield warning(f"{app}: {count} workers, whose partitions are being assigned: look again in some seconds")
-    running = [f"{app} {count}" for app, (state, count) in found.items() if state is ConsumerGroupState.STABLE]
+        elif not group.is_gone and group.state is not ConsumerGroupState.STABLE:
+            yield warning(
+                f"{app}: {group.members} workers, whose partitions are being assigned: look again in some seconds"
+            )
+    running = [f"{app} {group.members}" for app, group in found.items() if group.state is ConsumerGroupState.STABLE]
     if running:
         yield ok(f"workers: {', '.join(running)}")
-    elif all(state is ConsumerGroupState.DEAD for state, _ in found.values()) and orders not in found:
+    elif all(group.state is ConsumerGroupState.DEAD for group in found.values()) and orders not in found:
         yield unused("no application has ever had a worker")
 
 
@@ -118,11 +117,8 @@ def _applications(subject: Subject) -> list[str]:
     return ids
 
 
-def _workers(kafka: KafkaSettings, apps: list[str]) -> Mapping[str, tuple[ConsumerGroupState, int]]:
-    admin = AdminClient(librdkafka_client(kafka.bootstrap), logger=SILENT)
+def _workers(kafka: KafkaSettings, apps: list[str]) -> Mapping[str, Group]:
     try:
-        answers = admin.describe_consumer_groups(apps, request_timeout=ANSWER_S)
-        found = {app: answer.result() for app, answer in answers.items()}
+        return described_groups(kafka.bootstrap, apps)
     except KafkaException as error:
         raise StackError(f"Kafka at {kafka.bootstrap} does not tell the workers: {error.args[0].str()}") from None
-    return {app: (group.state, len(group.members)) for app, group in found.items()}

@@ -10,13 +10,13 @@ from typing import Any, Final, NamedTuple
 import aiokafka
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
-from confluent_kafka import ConsumerGroupState, KafkaException
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import KafkaException
 from faust.types import TP
 
-from config.kafka_security import aiokafka_client, librdkafka_client
+from config.kafka_security import aiokafka_client
 from config.settings import KafkaSettings
-from ops.context import SILENT, settings_environment
+from ops.consumer_groups import described_groups
+from ops.context import settings_environment
 from ops.skip.applications import position_of
 from ops.skip.positions import StoppedApplication
 from stack.errors import StackError
@@ -75,11 +75,10 @@ async def _run(arguments: argparse.Namespace, app: StoppedApplication, tp: TP, e
 
 def _check_stopped(bootstrap: str, app_id: str) -> None:
     """Raise `StackError` if the application has workers."""
-    admin = AdminClient(librdkafka_client(bootstrap), logger=SILENT)
-    found = admin.describe_consumer_groups([app_id], request_timeout=ANSWER_S)[app_id].result()
-    if found.state not in (ConsumerGroupState.EMPTY, ConsumerGroupState.DEAD):
+    found = described_groups(bootstrap, [app_id])[app_id]
+    if not found.is_gone:
         raise StackError(
-            f"application {app_id} has {len(found.members)} workers (its group is {found.state.name.lower()}): stop "
+            f"application {app_id} has {found.members} workers (its group is {found.state.name.lower()}): stop "
             "all of them first, and wait for the session timeout if they were killed"
         )
 

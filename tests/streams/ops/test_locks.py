@@ -226,7 +226,7 @@ def test_while_kafka_is_away_nothing_is_released(
     stack: Stack, server: Any, app_id: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     claim(stack, token_of(app_id, OLD), "a")
-    monkeypatch.setattr("ops.locks._ANSWER_SECONDS", 1.0)
+    monkeypatch.setattr("ops.consumer_groups.ANSWER_S", 1.0)
     monkeypatch.setenv("KAFKA_BOOTSTRAP", f"127.0.0.1:{free_ports(['nobody'])['nobody']}")
     assert main(["locks", "release", "--app", app_id]) == 1
     assert f"can't check whether workers of {app_id} are running" in capsys.readouterr().err

@@ -20,6 +20,7 @@ from config.engines.faults import EngineError
 from config.settings import ConnectSettings
 from ops.cli import main
 from ops.connector.mysql import log_faults
+from ops.consumer_groups import Group
 from ops.doctor import command, programs, servers
 from ops.doctor.finding import Check, Finding, State, Subject, ok, unused, warning, wrong
 from stack.errors import StackError
@@ -195,7 +196,7 @@ GONE, NEVER, STABLE = ConsumerGroupState.EMPTY, ConsumerGroupState.DEAD, Consume
 def test_an_application_without_workers_is_named(
     dataset: str, groups: dict[str, Any], expected: set[tuple[State, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(programs, "_workers", lambda *_: groups)
+    monkeypatch.setattr(programs, "_workers", lambda *_: {app: Group(*group) for app, group in groups.items()})
     found = [*programs.faust(Subject(definition=load_definition(dataset), environment=SUBJECT.environment))]
     assert len(found) == len(expected)
     for state, text in expected:
