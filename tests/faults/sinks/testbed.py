@@ -6,15 +6,13 @@ import contextlib
 import os
 import random
 import secrets
-import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
-from typing import Any, Final, Self
+from typing import Any, Final
 from unittest import mock
 
 import psycopg
@@ -24,57 +22,26 @@ from config.database_settings import WarehouseDatabaseSettings
 from config.settings import RedisSettings
 from demo.workers import Worker
 from ops.cli import main
-from stack.local import Stack
 from stack.ports import free_ports
-from stack.site import REPOSITORY
 from tables.figures import DATABASE, ORDERS, STATS
+from tests.faults.postgres_testbed import PostgresFaultTestbed
 from tests.faults.result import Say
 from tests.faults.scenario import Dose
 from tests.faults.sinks.oracle import LOOK, Moment
 from tests.faults.sinks.shop import SinkShop
 from tests.streams.warehouse.warehouse_rows import login_of
 from tests.support.background import in_background
-from tests.support.stacks import stack_with_postgres
 
-SERVERS: Final = ("kafka", "redis", "postgres")
-LOGS: Final = REPOSITORY / ".faults" / "logs"
 LIMIT_S: Final = 90.0
 LOOK_PAUSE_S: Final = 0.05
 MOST_MOMENTS: Final = 600
 
 
-class SinkFaultTestbed:
+class SinkFaultTestbed(PostgresFaultTestbed):
     """Kafka, Redis and PostgreSQL, and a folder for workers and datasets."""
 
-    def __init__(self, stack: Stack, folder: Path) -> None:
-        self.stack = stack
-        self.folder = folder
-
-    @classmethod
-    @contextmanager
-    def opened(cls, say: Say) -> Iterator[Self]:
-        """Start the servers in a temporary folder; deleted at the end."""
-        folder = Path(tempfile.mkdtemp(prefix="millrace-faults-"))
-        began = time.monotonic()
-        try:
-            with stack_with_postgres(folder / "stack", SERVERS) as stack:
-                say(f"Kafka, Redis and PostgreSQL are there after {time.monotonic() - began:.0f} s, in {folder}")
-                yield cls(stack, folder)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-
-    def heal(self) -> None:
-        """Start the servers that a fault has left down."""
-        self.stack.up()
-
-    def keep_logs(self, name: str) -> Path:
-        """Copy the logs of servers and workers to a folder that is kept."""
-        target = LOGS / name
-        shutil.rmtree(target, ignore_errors=True)
-        shutil.copytree(self.stack.site.folder / "logs", target)
-        for log in self.folder.glob("*/worker-*.log"):
-            shutil.copy(log, target)
-        return target
+    servers = ("kafka", "redis", "postgres")
+    title = "Kafka, Redis and PostgreSQL"
 
 
 @dataclass

@@ -3,63 +3,30 @@
 from __future__ import annotations
 
 import random
-import shutil
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from ops.connector.arrival import Arrivals
-from stack.local import Stack
-from stack.site import REPOSITORY
+from tests.faults.postgres_testbed import PostgresFaultTestbed
 from tests.faults.result import Say
 from tests.faults.scenario import Dose
 from tests.support.postgres_source import Source, made_source
-from tests.support.stacks import stack_with_postgres
 
-SERVERS: Final = ("kafka", "connect", "postgres")
-LOGS: Final = REPOSITORY / ".faults" / "logs"
 CAUGHT_UP_S: Final = 120.0
 
 
-class SourceFaultTestbed:
+class SourceFaultTestbed(PostgresFaultTestbed):
     """Kafka, Connect and PostgreSQL, and a folder for datasets."""
 
-    def __init__(self, stack: Stack, folder: Path) -> None:
-        self.stack = stack
-        self.folder = folder
-
-    @classmethod
-    @contextmanager
-    def opened(cls, say: Say) -> Iterator[Self]:
-        """Start the servers in a temporary folder; deleted at the end."""
-        folder = Path(tempfile.mkdtemp(prefix="millrace-faults-"))
-        began = time.monotonic()
-        try:
-            with stack_with_postgres(folder / "stack", SERVERS) as stack:
-                (folder / "datasets").mkdir()
-                say(f"Kafka, Connect and PostgreSQL are there after {time.monotonic() - began:.0f} s, in {folder}")
-                yield cls(stack, folder)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+    servers = ("kafka", "connect", "postgres")
+    title = "Kafka, Connect and PostgreSQL"
 
     def source(self) -> Any:
         """Make a dataset for one scenario; a context manager."""
-        return made_source(self.stack, self.folder / "datasets")
-
-    def heal(self) -> None:
-        """Start the servers that a fault has left down."""
-        self.stack.up()
-
-    def keep_logs(self, name: str) -> Path:
-        """Copy the servers' logs to a folder that is kept."""
-        target = LOGS / name
-        shutil.rmtree(target, ignore_errors=True)
-        shutil.copytree(self.stack.site.folder / "logs", target)
-        return target
+        datasets = self.folder / "datasets"
+        datasets.mkdir(exist_ok=True)
+        return made_source(self.stack, datasets)
 
 
 @dataclass
