@@ -14,6 +14,9 @@ from tests.faults.sinks.testbed import SinkScenario
 PAST_SESSION_S: Final = 9.0
 """Longer than a session of 6 seconds."""
 
+STEADY_STEPS: Final = 20
+"""Steps of a few records each: in the large turn after a kill, an older version mostly comes with a newer one."""
+
 
 def kill_around_commit(scenario: SinkScenario) -> None:
     """Kill the worker before, during and after a COMMIT; another one goes on."""
@@ -24,7 +27,8 @@ def kill_around_commit(scenario: SinkScenario) -> None:
             scenario.ask(when)
             scenario.until(lambda ended=worker: _has_ended(ended), f"the worker was killed {when} its COMMIT")  # type: ignore[misc]
             worker = scenario.worker()
-    scenario.until_on()
+    for _ in range(STEADY_STEPS):
+        scenario.until_on(10)
 
 
 def stop_past_session(scenario: SinkScenario) -> None:
