@@ -13,6 +13,8 @@ from tests.faults.sinks.testbed import SinkScenario
 
 PAST_SESSION_S: Final = 9.0
 """Longer than a session of 6 seconds."""
+SEEN_S: Final = 2.0
+"""Time for a transaction and some looks at the warehouse; shorter than a session."""
 
 STEADY_STEPS: Final = 20
 """Steps of a few records each: in the large turn after a kill, an older version mostly comes with a newer one."""
@@ -40,7 +42,10 @@ def stop_past_session(scenario: SinkScenario) -> None:
         scenario.until(lambda: not scenario.kill_file.exists(), "the worker is frozen")
         owner = scenario.worker()
         scenario.until_on()
+        owner.pause()  # or it would write over what the other one writes before anybody has looked
         frozen.resume()
+        time.sleep(SEEN_S)
+        owner.resume()
         time.sleep(PAST_SESSION_S)
         scenario.expect(owner.is_running(), "the new owner has ended")
         for worker in (owner, frozen):
