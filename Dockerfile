@@ -1,6 +1,6 @@
-# Image of the project's own programs: the order workers and the setup commands. Settings come from the environment;
-# nothing secret is in the image.
-FROM python:3.11.14-slim-bookworm
+# Images of the project's own programs: of the workers and the setup commands, and (`--target lake`) of the lake's jobs,
+# which need Java and Spark's jars. Settings come from the environment; nothing secret is in the images.
+FROM python:3.11.14-slim-bookworm AS program
 
 ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 WORKDIR /app
@@ -21,7 +21,22 @@ COPY tables tables
 COPY pyproject.toml ./
 RUN pip install --no-cache-dir --disable-pip-version-check --no-deps --no-build-isolation --editable .
 
-USER millrace
 ENV STATE_DIR=/state
 VOLUME /state
+
+# Only this stage has Maven and a compiler.
+FROM program AS lake-jars
+RUN apt-get update && apt-get install --yes --no-install-recommends maven openjdk-17-jdk-headless
+RUN mv "$(python -m stack.artifacts.lake /cache)" /jars
+
+FROM program AS lake
+RUN apt-get update && apt-get install --yes --no-install-recommends openjdk-17-jre-headless \
+    && rm -rf /var/lib/apt/lists/*
+COPY --from=lake-jars /jars /jars
+ENV SPARK_JARS=/jars SPARK_LOCAL_DIRS=/state/spark SPARK_CLASS_DATA=false LOG_DIR=/state/logs
+USER millrace
+CMD ["millrace", "lake", "run", "--every"]
+
+FROM program AS workers
+USER millrace
 CMD ["faust", "-A", "streams.orders", "worker", "--web-port", "6066"]

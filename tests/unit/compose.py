@@ -25,7 +25,10 @@ WATCHES = {"setup": WATCH} | {f"setup-{name}": f"connector-{name}" for name in O
 """The watch of each dataset's connector, by the service that sets the dataset up."""
 
 SOURCES = {"setup": "mysql"} | {f"setup-{name}": source for name, source in OTHERS.items()}
-WORKERS = tuple(name for name in PROGRAMS if name not in (*WATCHES, *WATCHES.values()))
+LAKE = "lake"
+CLUSTER = ("spark", "spark-worker")
+OF_LAKE_IMAGE = (LAKE, *CLUSTER)
+WORKERS = tuple(name for name in PROGRAMS if name not in (*WATCHES, *WATCHES.values(), *OF_LAKE_IMAGE))
 OF_PROFILE = {name: {f"setup-{name}", f"connector-{name}", f"archive-{name}"} for name in OTHERS}
 OF_PROFILE["shop"] |= {"warehouse-shop", "metrics-shop"}
 """Services of the profile of each other dataset; besides, those of PostgreSQL share its server."""

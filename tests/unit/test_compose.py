@@ -19,8 +19,11 @@ from config.settings import environment_with
 from stack.ports import DEFAULT_PORTS
 from tests.unit.compose import (
     APPLICATIONS,
+    CLUSTER,
     COMPOSE_FILE,
+    LAKE,
     MONITORING,
+    OF_LAKE_IMAGE,
     OF_OTHERS,
     OF_PROFILE,
     ONE_SHOTS,
@@ -66,10 +69,10 @@ def test_the_file_is_well_formed_and_the_compose_plugin_accepts_it_where_there_i
 
 
 def test_every_service_is_a_server_a_worker_or_a_one_shot() -> None:
-    assert set(SERVICES) == {*SERVERS, *WORKERS, *WATCHES.values(), *ONE_SHOTS, *MONITORING}
+    assert set(SERVICES) == {*SERVERS, *WORKERS, *WATCHES.values(), *ONE_SHOTS, *OF_LAKE_IMAGE, *MONITORING}
     others = ("streams.lookups", "streams.archive", "streams.metrics")
     assert Counter(APPLICATIONS.values()) == {"streams.orders": 2, **dict.fromkeys(others, 1)}
-    assert set(PROGRAMS) == {*WORKERS, *WATCHES.values(), *WATCHES}
+    assert set(PROGRAMS) == {*WORKERS, *WATCHES.values(), *WATCHES, *OF_LAKE_IMAGE}
 
 
 def test_other_datasets_and_what_only_watches_start_with_their_profiles_and_all_others_always() -> None:
@@ -77,9 +80,10 @@ def test_other_datasets_and_what_only_watches_start_with_their_profiles_and_all_
     for profile, services in OF_PROFILE.items():
         assert {name for name, own in profiles.items() if own == [profile]} == services
     assert profiles["postgres"] == [name for name in OF_PROFILE if OTHERS[name] == "postgres"]
-    assert {name for name, own in profiles.items() if own == ["monitoring"]} == set(MONITORING)
-    assert profiles.keys() == {*OF_OTHERS, *MONITORING}
-    for name in set(SERVICES) - OF_OTHERS:
+    for profile, others in {"monitoring": MONITORING, "lake": (LAKE,), "spark": CLUSTER}.items():
+        assert {name for name, own in profiles.items() if own == [profile]} == set(others)
+    assert profiles.keys() == {*OF_OTHERS, *OF_LAKE_IMAGE, *MONITORING}
+    for name in set(SERVICES) - OF_OTHERS - {*CLUSTER}:
         assert not set(SERVICES[name].get("depends_on", ())) & OF_OTHERS, f"{name} would start without its need"
 
 
@@ -92,7 +96,8 @@ def test_prometheus_asks_every_worker_and_reads_the_rules_that_are_there() -> No
     ]
     found = {(name, group["port"]) for group in job["dns_sd_configs"] for name in group["names"]}
     watches = {(WATCHES[f"setup-{name}"], 9404) for name in OTHERS}
-    assert found == {*((name, 6066) for name in OF_OTHERS if name in WORKERS), *watches}
+    lake = (LAKE, int(SERVICES[LAKE]["command"][-1].removeprefix("0.0.0.0:")))
+    assert found == {*((name, 6066) for name in OF_OTHERS if name in WORKERS), *watches, lake}
     for watch in WATCHES.values():
         assert SERVICES[watch]["command"][-2:] == ["--metrics", "0.0.0.0:9404"], "ConnectorDown would miss it"
     assert [(REPOSITORY / "config/prometheus" / name).exists() for name in settings["rule_files"]] == [True]
@@ -106,14 +111,17 @@ def test_the_page_of_the_orders_shows_the_workers_of_all_other_applications() ->
 def test_every_image_is_pinned_to_one_version() -> None:
     # By tag, not by digest: that takes a look-up in the registry, which no test should need.
     images = {name: str(service["image"]) for name, service in SERVICES.items()}
-    images["Dockerfile"] = _dockerfile("FROM")[0]
+    images["Dockerfile"] = _dockerfile("FROM")[0].removesuffix(" AS program")
     loose = {name: image for name, image in images.items() if not EXACT_VERSION.fullmatch(image.rpartition(":")[2])}
     assert loose == {}
 
 
 def test_the_programs_image_has_the_projects_version() -> None:
     version = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["version"]
-    assert {SERVICES[name]["image"] for name in PROGRAMS} == {f"millrace:{version}"}
+    found = {(SERVICES[name]["image"], SERVICES[name]["build"]["target"]) for name in PROGRAMS}
+    assert found == {(f"millrace:{version}", "workers"), (f"millrace-lake:{version}", "lake")}
+    assert {name for name in PROGRAMS if SERVICES[name]["build"]["target"] == "lake"} == {*OF_LAKE_IMAGE}
+    assert {service["build"]["target"] for service in SERVICES.values() if "build" in service} <= _stages()
 
 
 def test_kafka_has_the_version_that_runs_without_containers() -> None:
@@ -179,12 +187,12 @@ def test_a_service_has_no_rights_that_it_does_not_need(name: str) -> None:
 
 
 def test_the_programs_do_not_run_as_root() -> None:
-    assert _dockerfile("USER") == ["millrace"]
+    assert _dockerfile("USER") == ["millrace", "millrace"], "one in each stage that is an image"
 
 
 def test_ports_are_those_of_the_local_servers_on_the_loopback_address_only() -> None:
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
-    assert published.keys() == {*SERVERS, *WORKERS, *MONITORING}
+    assert published.keys() == {*SERVERS, *WORKERS, *MONITORING, "spark"}
     expected = {name: DEFAULT_PORTS["mariadb" if name == "mysql" else name] for name in SERVERS}
     for name, ports in published.items():
         address, port, _ = ports[0].split(":")
@@ -200,7 +208,7 @@ def test_every_named_volume_belongs_to_one_service() -> None:
 
 
 def test_the_image_holds_what_it_copies_and_the_build_sees_nothing_else() -> None:
-    copied = {line.split()[0] for line in _dockerfile("COPY")}
+    copied = {line.split()[0] for line in _dockerfile("COPY") if not line.startswith("--from")}
     lines = (REPOSITORY / ".dockerignore").read_text().splitlines()
     rules = [line for line in lines if line and not line.startswith("#")]
     assert rules[0] == "*"
@@ -212,6 +220,27 @@ def test_the_image_installs_the_locked_dependencies_and_the_program_only() -> No
     locked, own = [line for line in _dockerfile("RUN") if "pip install" in line]
     assert "--require-hashes -r requirements.lock" in locked
     assert own.endswith("--no-deps --no-build-isolation --editable .")
+
+
+def test_the_lake_writes_to_its_volume_alone() -> None:
+    [line] = [line for line in _dockerfile("ENV") if line.startswith("SPARK_JARS")]
+    told = dict(word.split("=") for word in line.split())
+    assert {told["SPARK_LOCAL_DIRS"], told["LOG_DIR"]} == {"/state/spark", "/state/logs"}
+    assert told["SPARK_CLASS_DATA"] == "false", "its file would lie in a home folder"
+    assert [mount.split(":")[1] for mount in SERVICES[LAKE]["volumes"]] == ["/state"]
+    assert "/state/work" in SERVICES["spark-worker"]["command"]
+
+
+def test_the_cluster_is_where_the_lake_looks_for_it() -> None:
+    master, worker = (SERVICES[name]["command"] for name in CLUSTER)
+    address = f"spark://{master[master.index('--host') + 1]}:{master[master.index('--port') + 1]}"
+    assert worker[-1] == address == "spark://spark:7077"
+    assert f"SPARK_MASTER={address}" in COMPOSE_FILE.read_text()
+    assert SERVICES[LAKE]["environment"]["SPARK_DRIVER_HOST"] == LAKE
+
+
+def _stages() -> set[str]:
+    return {line.split(" AS ")[1] for line in _dockerfile("FROM")}
 
 
 def _dockerfile(instruction: str) -> list[str]:

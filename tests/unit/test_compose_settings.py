@@ -20,6 +20,7 @@ from config.settings import (
     ConnectSettings,
     DatasetSettings,
     KafkaSettings,
+    LakeSettings,
     LookupsSettings,
     MetricsSettings,
     ObjectStoreSettings,
@@ -35,6 +36,7 @@ from stack.servers.connect import worker_settings
 from stack.servers.minio import BUCKETS
 from stack.site import Site, load_or_create_site
 from tests.unit.compose import (
+    LAKE,
     OTHERS,
     REPOSITORY,
     SERVICES,
@@ -159,7 +161,7 @@ def test_postgres_has_the_local_servers_accounts_and_rights(site: Site) -> None:
     assert SERVICES["postgres"]["environment"]["OWNER_PASSWORD"] == SERVICES["setup-shop"]["environment"]["PGPASSWORD"]
     words = {name: SERVICES[name]["environment"]["CONNECTOR_PG_PASSWORD"] for name in ("postgres", "connect")}
     assert len(set(words.values())) == 1
-    # No service of the file runs the batch jobs, so their account is not there.
+    # The service of the lake has the owner's account, so that of the batch jobs is not there.
     local = postgres.accounts_sql(site).replace(f", {postgres.BATCH_USER}", "")
     rights = {line for line in _lines(local) if " PASSWORD " not in line and "DO $$" not in line}
     script = [line for line in _accounts_script(told, "postgres") if "PASSWORD" not in line]
@@ -213,7 +215,7 @@ def test_setup_runs_the_commands_that_exist(name: str) -> None:
         assert callable(cli.parser().parse_args(command[1:]).run)
 
 
-@pytest.mark.parametrize("name", [*WATCHES, *WATCHES.values(), *WORKERS])
+@pytest.mark.parametrize("name", [*WATCHES, *WATCHES.values(), *WORKERS, LAKE])
 def test_the_programs_are_told_settings_only(name: str) -> None:
     assert set(SERVICES[name]["environment"]) <= set(setting_fields())
 
@@ -226,7 +228,8 @@ def test_the_programs_are_told_settings_only(name: str) -> None:
             for setup, source in SOURCES.items()
             for name in (setup, WATCHES[setup])
         ),
-        *((name, [ObjectStoreSettings]) for name in ARCHIVES),
+        *((name, [ObjectStoreSettings]) for name in (*ARCHIVES, LAKE)),
+        (LAKE, [LakeSettings, DatabaseSettings, PostgresSettings, KafkaSettings, RedisSettings, DatasetSettings]),
         *((name, [KafkaSettings, RedisSettings, SETTINGS[application(name)]]) for name in WORKERS),
     ],
 )
@@ -240,6 +243,12 @@ def test_every_setting_of_the_workers_reaches_them(name: str) -> None:
     group = SETTINGS[application(name)]
     known = {name for item in dataclasses.fields(group) for name in item.metadata["names"]}
     assert known <= set(SERVICES[name]["environment"])
+
+
+def test_the_lake_is_refreshed_by_a_command_that_exists() -> None:
+    program, *arguments = SERVICES[LAKE]["command"]
+    assert program == "millrace"
+    assert callable(cli.parser().parse_args(arguments).run)
 
 
 @pytest.mark.parametrize("name", WORKERS)
