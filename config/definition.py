@@ -20,6 +20,7 @@ ENGINES = ("mysql", "postgres")
 RESERVED_LAKE_FOLDERS = frozenset({"changes", "audit"})
 
 TopicPrefix = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\Z", max_length=150)]
+FolderName = Annotated[str, Meta(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*\Z", max_length=100)]
 Sentence = Annotated[str, Meta(pattern=r"^\S(.*\S)?\Z")]
 """A single line of text for human readers."""
 
@@ -222,6 +223,7 @@ class Definition(Part, frozen=True):
         topics: beginning of the names of the topics with the tables' changes; by default, engine and dataset.
         metrics: tables and columns of the live figures.
         parameters: values that the queries of Gold name as `:name`.
+        raw_records: folder below PROCESSED_ROOT for the archive's records as plain Parquet files.
         connector: settings that override those of the connector's template.
     """
 
@@ -238,6 +240,7 @@ class Definition(Part, frozen=True):
     connector: dict[str, str] = field(default_factory=dict)
     generator: Generator | None = None
     parameters: tuple[Parameter, ...] = ()
+    raw_records: FolderName | None = None
 
     @property
     def topic_prefix(self) -> str:

@@ -170,6 +170,8 @@ class ChangesPart:
                 raise StackError(f"only {done:,} of {proof.captured:,} changes were archived: see {self._archive.log}")
             time.sleep(_POLL_S)
         proof.archived = done
+        if self._definition.raw_records is not None:
+            proof.raw = f"processed-data/{self._definition.raw_records}"
 
 
 def _wait(life: Future[str], until: float) -> None:

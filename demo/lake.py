@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -31,6 +32,7 @@ RECORDS_PER_TICK: Final = 100_000
 BATCH_END_LIMIT_S: Final = 30.0
 VERDICTS: Final = {0: "equal", 1: "different", 2: "behind"}
 LAYERS: Final = ("bronze", "silver", "gold")
+_PUBLISHED: Final = re.compile(r"  (?:s3a://)?([\w:/-]+)(?: in Redis)?: ([\d,]+) (?:rows|records)\b.*")
 _POLL_S: Final = 0.5
 _LOG_LINES: Final = 12
 
@@ -62,6 +64,7 @@ class LakePart:
             if code != 0:
                 raise StackError(self._failure("run"))
         proof.lake_rows = rows_per_table(lines)
+        proof.published = published_rows(lines)
 
     def compare(self, proof: LakeProof) -> None:
         """Compare stream and lake with the database, and add the verdict to the proof.
@@ -197,6 +200,12 @@ def _end(process: subprocess.Popen[str]) -> None:
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+
+
+def published_rows(lines: Sequence[str]) -> dict[str, int]:
+    """Parse the number of rows that `batch run` wrote outside the lake's tables; keys are places, without the store."""
+    found = (_PUBLISHED.fullmatch(line) for line in lines)
+    return {match[1]: int(match[2].replace(",", "")) for match in found if match}
 
 
 def rows_per_table(lines: Sequence[str]) -> dict[str, int]:

@@ -23,6 +23,7 @@ class LakeProof:
 
     Attributes:
         lake_rows: number of rows written to each table, by `layer/table`.
+        published: number of rows in each folder or key outside the lake's tables, by its name.
         lake_verdict: `equal`, `different`, `behind` or `failed`; empty before the comparison.
         lake_error: why the lake's part failed; empty if it did not.
         comparison: the lines that the comparison printed.
@@ -30,6 +31,7 @@ class LakeProof:
     """
 
     lake_rows: dict[str, int] = field(default_factory=dict)
+    published: dict[str, int] = field(default_factory=dict)
     lake_verdict: str = ""
     lake_error: str = ""
     comparison: list[str] = field(default_factory=list)
@@ -78,6 +80,8 @@ class LakeProof:
             rows = {name.partition("/")[2]: n for name, n in self.lake_rows.items() if name.startswith(f"{layer}/")}
             if rows:
                 lines += _wrapped(f"rows in {layer:<8} " + ", ".join(f"{name} {n:,}" for name, n in rows.items()))
+        if self.published:
+            lines += _wrapped("rows for others: " + ", ".join(f"{name} {n:,}" for name, n in self.published.items()))
         lines.append(f"the lake against the database        {self.lake_verdict or 'not compared':>10}")
         if self.lake_error:
             lines += self.lake_error.splitlines()[-_REPORT_LINES:]
@@ -145,6 +149,7 @@ class ChangesProof(LakeProof):
         archived: number of records in the archive.
         connect_away_s: seconds from the kill of Connect until it answered again.
         archive_away_s: seconds from the kill of the archive's worker until it was ready again.
+        raw: name of the folder with the archive's records as plain files; None if the dataset has none.
         warehouse, figures: what the other two workers kept; None for a dataset that has none.
     """
 
@@ -154,6 +159,7 @@ class ChangesProof(LakeProof):
     archived: int = 0
     connect_away_s: float = 0.0
     archive_away_s: float = 0.0
+    raw: str | None = None
     warehouse: WarehouseProof | None = field(default_factory=WarehouseProof)
     figures: FiguresProof | None = field(default_factory=FiguresProof)
 
@@ -161,6 +167,11 @@ class ChangesProof(LakeProof):
     def archive_passed(self) -> bool:
         """Whether there are changes after the snapshot, and the archive has as many records as the topics."""
         return self.captured > self.rows > 0 and self.captured == self.archived
+
+    @property
+    def lake_passed(self) -> bool:
+        """Whether the lake equals the database, and the plain files have each record of the archive once."""
+        return super().lake_passed and (self.raw is None or self.published.get(self.raw) == self.archived)
 
     @property
     def stream_passed(self) -> bool:

@@ -19,10 +19,12 @@ from batch.console.output import print_out
 from batch.context import RunContext
 from batch.erasure.archive import Archive
 from batch.erasure.person import Person, check_deleted_in_source, named_person, rows_elsewhere, rows_in_source
+from batch.erasure.raw_files import CopiedArchive, RawFiles
 from batch.erasure.report import Entry, Report, combined, report_text, write_report
 from batch.erasure.streams import LOOKUPS, Topics, erase_lookup, lookup_found, topic_of
 from batch.erasure.work import Erasure, with_shared_values
 from batch.pipeline.launch import run_once
+from batch.pipeline.raw_records import RawRecords
 from batch.pipeline.runner import Plan, Step
 from batch.pipeline.workspace import Workspace, add_dataset_option, open_workspace
 from batch.storage.objects import object_folder
@@ -117,23 +119,32 @@ def _erasure(
     redis: RedisConsole,
     reports: list[Report],
 ) -> Erasure:
-    folder = workspace.lake.changes(topic_of(person, context))
+    topic = topic_of(person, context)
     is_looked_up = person.is_own and DatasetSettings.read().dataset == person.dataset
 
     def keep(report: Report) -> None:
         reports.append(report)
         write_report(combined(reports), object_folder(workspace.lake.erasures(), workspace.store))
 
+    raw = workspace.raw_records(print_out)
     roots = [workspace.lake.bronze, workspace.lake.silver, workspace.lake.gold]
+    roots += [] if raw is None else [raw.place]
     return Erasure(
         person=person,
         context=context,
-        archive=Archive(context.spark, folder, workspace.store),
+        archive=_archive(context.spark, workspace, topic, raw),
         lookup=(lambda: lookup_found(redis, person), lambda: erase_lookup(redis, person)) if is_looked_up else None,
         outside=lambda values: topics.entries(person, context, values),
         keep=keep,
         versioned=[root for root in roots if object_folder(root, workspace.store).keeps_versions()],
     )
+
+
+def _archive(spark: SparkSession, workspace: Workspace, topic: str, raw: RawRecords | None) -> Archive:
+    folder = workspace.lake.changes(topic)
+    if raw is None:
+        return Archive(spark, folder, workspace.store)
+    return CopiedArchive(spark, folder, workspace.store, RawFiles(raw=raw, topic=topic))
 
 
 def _print(entries: list[Entry], *, is_dry_run: bool = False) -> None:

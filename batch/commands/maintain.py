@@ -100,6 +100,9 @@ def planner(workspace: Workspace, spark: SparkSession, arguments: argparse.Names
 
     def plan(run_id: str, started_at: datetime) -> list[Step]:
         context = workspace.context(spark, run_id, started_at)
+        raw = workspace.raw_records(print_out)
+        if raw is not None and arguments.archive is not None:
+            raw.follow()  # what is deleted from the archive can't be copied later
         found = []
         for layer in LAYERS:
             if arguments.layer not in (None, layer):

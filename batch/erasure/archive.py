@@ -29,6 +29,7 @@ from batch.bronze.archive import SCHEMA, Files
 from batch.bronze.connector_text import canonical_text
 from batch.bronze.envelope import decoded
 from batch.erasure.person import Person
+from batch.erasure.report import Entry
 from batch.storage.objects import object_folder
 from config.settings import ObjectStoreSettings
 from streams.model.archive_chain import start_of
@@ -106,6 +107,10 @@ class Archive:
             objects = object_folder(folder, self._store)
             own, former = found.offsets.get(path, ()), found.former.get(path, ())
             objects.replace(name, without_values(objects.read(name), own, former))
+
+    def entries(self, found: OwnRecords) -> list[Entry]:
+        """Return report entries for the found records."""
+        return [Entry(place="archive", found=found.count, left=found.count)]
 
     def _paths(self) -> list[str]:
         files = Files(self._spark)

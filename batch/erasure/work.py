@@ -235,7 +235,7 @@ class Erasure:
 
     def _ours(self) -> list[Entry]:
         """Return report entries for the locations that the command erases; the archive is not searched again."""
-        entries = [Entry(place="archive", found=self._records.count, left=self._records.count)]
+        entries = self.archive.entries(self._records)
         for holding in self._holdings():
             with self._sized_for([holding]):
                 count = max(holding.stored_rows(self.context.spark), holding.rows())

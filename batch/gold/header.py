@@ -190,6 +190,8 @@ def _result_faults(plan: GoldPlan, definition: Definition) -> Iterator[str]:
     for column in plan.columns:
         if personal & {*column.sources}:
             yield f"export, redis: column {column.name!r} is personal data, which must stay in the lake"
+    if plan.export and plan.export == definition.raw_records:
+        yield f"export: {plan.export!r} is the folder of the raw records"
     if not plan.columns:
         yield "export, redis: describe the columns, so that personal data is told apart"
 

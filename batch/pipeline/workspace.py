@@ -18,6 +18,7 @@ from batch.console.output import Say
 from batch.context import RunContext
 from batch.errors import BatchError
 from batch.pipeline.manifest import Manifest, Manifests, TableRun
+from batch.pipeline.raw_records import RawRecords
 from batch.pipeline.results import Redis, Results
 from batch.pipeline.up_to_date import find_up_to_date
 from batch.spark.session import spark_session
@@ -27,6 +28,7 @@ from config.dataset import load_definition
 from config.definition import Definition
 from config.lake_names import in_lake
 from config.settings import BatchSettings, DatasetSettings, LakeSettings, ObjectStoreSettings, SparkSettings
+from streams.topics import topic_under
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +77,30 @@ class Workspace:
             redis=redis,
             say=say,
         )
+
+    def raw_records(self, say: Say) -> RawRecords | None:
+        """Return the files with the raw records of the dataset; None if its definition names no folder for them."""
+        if self.definition.raw_records is None:
+            return None
+        prefix = self.definition.topic_prefix
+        return RawRecords(
+            topics=[topic_under(prefix, table.source_name) for table in self.definition.tables],
+            lake=self.lake,
+            place=f"{self.settings.processed}/{self.definition.raw_records}",
+            store=self.store,
+            say=say,
+        )
+
+    def publish(self, manifest: Manifest, redis: Redis, say: Say) -> None:
+        """Publish what other programs read outside the lake's tables, after a run.
+
+        Raises:
+            BatchError: the object storage cannot be reached, a result has too many rows, or the archive has a gap.
+        """
+        self.results(redis, say).publish(manifest)
+        raw = self.raw_records(say)
+        if raw is not None:
+            raw.follow()
 
     def is_empty(self) -> bool:
         """Return whether the lake is empty, that is, no run has written a manifest yet."""

@@ -15,9 +15,11 @@ import msgspec
 import pyarrow.parquet as pq
 import pytest
 
+from batch.erasure import archive as real
 from batch.erasure.archive import OwnRecords, without_values
 from batch.erasure.elsewhere import warehouse
 from batch.erasure.person import named_person, rows_elsewhere
+from batch.erasure.raw_files import CopiedArchive
 from batch.erasure.report import Entry, Report, combined, report_text, write_report
 from batch.erasure.work import Erasure
 from batch.errors import BatchError
@@ -156,6 +158,32 @@ def test_an_erasure_in_a_versioned_bucket_is_not_called_verified(
     [report] = reports
     assert report.is_verified is is_verified
     assert [entry.place for entry in report.places] == [f"versions of {each}" for each in versioned]
+
+
+def test_the_copies_of_records_are_erased_first_so_that_an_interrupted_erasure_finds_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    steps: list[str] = []
+
+    class Files:
+        def add(self, found: OwnRecords) -> None:
+            steps.append(f"add {found.count}")
+
+        def count(self) -> int:
+            return 3
+
+        def erase(self) -> None:
+            steps.append("erase the copies")
+
+    nothing: Any = None
+    files: Any = Files()
+    monkeypatch.setattr(real.Archive, "find", lambda *_: OwnRecords(offsets={"a": {1}}))
+    monkeypatch.setattr(real.Archive, "erase", lambda *_: steps.append("erase the archive"))
+    archive = CopiedArchive(nothing, "", nothing, files)
+    found = archive.find(named_person(SHOP, "7"))
+    archive.erase(found)
+    assert steps == ["add 1", "erase the copies", "erase the archive"]
+    assert [(entry.place, entry.found) for entry in archive.entries(found)] == [("archive", 1), ("raw records", 3)]
 
 
 def test_the_report_names_the_warehouse_which_is_not_searched() -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from demo.changes_demo import KEPT as CHANGES_KEPT
+from demo.lake import published_rows
 from demo.orders_demo import KEPT
 from demo.progress import CHANGES_MEASURED_S, Progress
 from demo.proof import ChangesProof, LakeProof, Proof
@@ -183,6 +184,21 @@ def test_a_failure_of_the_lake_leaves_the_proof_of_the_changes(failing: str) -> 
     proof = FakeDemo(failing=failing).changes_demo()
     assert (proof.stream_passed, proof.passed) == (True, False)
     assert "the reason" in proof.lines()
+
+
+def test_what_a_run_wrote_for_others_is_in_the_proof_and_each_record_has_to_be_there_once() -> None:
+    lines = [
+        "  gold/klienci_by_country       13 rows written, version 1 (0.8 s)",
+        "  s3a://processed-data/klienci-by-country: 13 rows",
+        "  analytics:segment_totals in Redis: 3 rows",
+        "  s3a://processed-data/raw-kafka-data: 1,195 records in 9 new files",
+    ]
+    proof = ChangesProof(rows=1_000, captured=1_195, archived=1_195, lake_verdict="equal", warehouse=None, figures=None)
+    proof.raw, proof.published = "processed-data/raw-kafka-data", published_rows(lines)
+    assert proof.passed
+    assert "rows for others: processed-data/klienci-by-country 13, analytics:segment_totals 3," in proof.lines()[6]
+    proof.published["processed-data/raw-kafka-data"] = 1_194
+    assert proof.conclusion() == "FAILED: archive passed, lake failed"
 
 
 def full_changes_proof() -> ChangesProof:
