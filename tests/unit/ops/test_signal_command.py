@@ -68,7 +68,7 @@ class Stopped(Ended):
         return WANTED
 
 
-WANTED = {("1",), ("2",), ("3",)}
+WANTED: set[tuple[str, ...]] = {("1",), ("2",), ("3",)}
 
 
 @pytest.fixture(autouse=True)
