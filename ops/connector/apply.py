@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping
 from enum import Enum
@@ -12,8 +13,11 @@ from stack.errors import StackError
 
 _RUN_LIMIT_SECONDS = 90.0
 _SNAPSHOT_LIMIT_SECONDS = 600.0
+_SETTLED_SECONDS = 3.0
 _POLL_SECONDS = 0.1
 _CAUSE = "Caused by: "
+_REJECTED = re.compile("(?i)password authentication failed|access denied for user")
+_VARIABLE = re.compile(r"\$\{env:(\w+)\}")
 
 
 class Outcome(Enum):
@@ -56,6 +60,20 @@ def wait_running(connect: ConnectClient, name: str, *, limit_seconds: float = _R
             raise StackError(f"{name} failed: {failure}")
         if time.monotonic() >= deadline:
             raise StackError(f"{name} is not running after {limit_seconds:g} s: {_states(status)}")
+        time.sleep(_POLL_SECONDS)
+
+
+def wait_settled(connect: ConnectClient, name: str) -> None:
+    """Watch a running connector for a moment: what reads the log connects on its own, after what reads the tables.
+
+    Raises:
+        StackError: the connector or its task failed; the message gives the cause.
+    """
+    deadline = time.monotonic() + _SETTLED_SECONDS
+    while time.monotonic() < deadline:
+        failure = failure_of(connect.status(name))
+        if failure:
+            raise StackError(f"{name} failed after its start: {failure}")
         time.sleep(_POLL_SECONDS)
 
 
@@ -122,9 +140,16 @@ def check_connector(connect: ConnectClient, name: str, settings: Mapping[str, st
         StackError: a setting is invalid; the message has one line per fault.
     """
     faults = connect.validate({**settings, "name": name})
-    lines = [f"{setting}: {error}" for setting, errors in faults.items() for error in errors]
+    lines = [f"{setting}: {error}{_login(error, settings)}" for setting, errors in faults.items() for error in errors]
     if lines:
         raise StackError("\n".join(lines))
+
+
+def _login(error: str, settings: Mapping[str, str]) -> str:
+    """Name the variables of the Connect process that have the login, if the database has rejected it."""
+    variables = _VARIABLE.findall(f"{settings.get('database.user')} {settings.get('database.password')}")
+    is_rejected = bool(variables) and _REJECTED.search(error)
+    return f"; the Connect process has the login in {' and '.join(variables)}" if is_rejected else ""
 
 
 def _put(connect: ConnectClient, name: str, wanted: Mapping[str, str]) -> Outcome:

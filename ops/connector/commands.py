@@ -20,11 +20,11 @@ from config.engines import engine_of
 from config.json_output import add_json_option, print_json
 from config.settings import ConnectSettings, DatasetSettings, KafkaSettings
 from ops.connector import signal_command
-from ops.connector.apply import apply_connector, check_connector, failure_of, stop_connector
+from ops.connector.apply import apply_connector, check_connector, failure_of, stop_connector, wait_settled
 from ops.connector.epochs import begin_epoch, begun_epoch, next_epoch, running_epoch
 from ops.connector.exposition import WatchCollector
 from ops.connector.first_reads import FirstReads, read_all
-from ops.connector.mysql import check_source
+from ops.connector.mysql import check_source, encryption_warnings
 from ops.connector.postgres import PostgresSource, reader_asked, slot_reader
 from ops.connector.reads import position_of, tables_read
 from ops.connector.rest import LITTLE, ConnectClient
@@ -117,7 +117,7 @@ def _apply(
         source = PostgresSource(definition, environment, connect)
         before = source.prepare(epoch, lambda line: print(f"{name}: {line}", flush=True))
     else:
-        for line in check_source(definition, environment):
+        for line in (*check_source(definition, environment), *encryption_warnings(settings)):
             print(f"{name}: WARNING: {line}")
     database, kafka = engine_of(definition).login(environment), KafkaSettings.read(environment)
     first = FirstReads(definition, database, kafka, connect)
@@ -137,6 +137,8 @@ def _apply(
         say("all tables are read")
     else:
         first.begin(say)
+    if source is None and settings.database_tls != "off":
+        wait_settled(connect, name)
 
 
 def run_status(arguments: argparse.Namespace) -> int:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from ipaddress import ip_address
 from typing import Final
 
 from config.database_settings import DatabaseSettings
 from config.definition import Definition, Table
 from config.engines.base import Connection
+from config.settings import ConnectSettings
 from ops.database import connected
 from ops.mysql_schema import primary_keys, reference_warning, silent_references
 from stack.errors import StackError
@@ -29,6 +31,19 @@ def check_source(definition: Definition, environment: Mapping[str, str]) -> list
         if faults:
             raise StackError("\n".join(faults))
         return list(_warnings(connection, definition))
+
+
+def encryption_warnings(settings: ConnectSettings) -> Iterator[str]:
+    """Name an address with which the reader of the log would find another host in the server's certificate.
+
+    It compares the name to which Connect's machine resolves the address, and knows no addresses in certificates.
+    """
+    host = settings.database_host or ""
+    if settings.database_tls == "verify-full" and _is_address(host):
+        yield (
+            f"the reader of the log does not find the address {host} in a certificate, but the name that Connect's "
+            "machine gives it: if it refuses the server's identity, set CONNECTOR_DATABASE_HOST to the server's name"
+        )
 
 
 def key_faults(definition: Definition, keys: Mapping[str, Sequence[str]]) -> Iterator[str]:
@@ -64,6 +79,14 @@ def log_faults(connection: Connection) -> Iterator[str]:
         yield f"binlog_format is {form}, so changes cannot be read: set it to ROW"
     elif image != "FULL":
         yield f"binlog_row_image is {image}, so changes lack columns: set it to FULL"
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _named_columns(definition: Definition, table: Table) -> tuple[str, ...] | None:

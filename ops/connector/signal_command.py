@@ -8,7 +8,7 @@ from collections.abc import Collection
 from contextlib import closing
 from typing import Final
 
-from config.definition import Definition
+from config.definition import Definition, Table
 from config.engines import engine_of
 from config.settings import ConnectSettings, KafkaSettings
 from ops.connector.reads import RIGHTS, Reads
@@ -74,11 +74,11 @@ def run(arguments: argparse.Namespace, definition: Definition, settings: Connect
     with ConnectClient(settings.url) as connect:
         reads = Reads(definition, engine_of(definition).login(environment), connect)
         apply_topics(kafka, [SIGNALS_SPEC])
-        if arguments.stop:
-            reads.stop(name)
-            print(f"{name}: asked the connector to end its reads")
-            return 0
         topic = topic_under(definition.topic_prefix, name)
+        if arguments.stop:
+            with closing(SeenRows(kafka.bootstrap, topic, table, is_alive=True)) as seen:
+                stop(reads, table, seen)
+            return 0
         with closing(SeenRows(kafka.bootstrap, topic, table, is_new=True)) as seen:
             wanted = reads.begin(name, arguments.where)
             print(f"{name}: asked the connector to read {len(wanted):,} rows", flush=True)
@@ -86,6 +86,27 @@ def run(arguments: argparse.Namespace, definition: Definition, settings: Connect
                 await_rows(reads, name, Progress(name, wanted, seen))
                 print(f"{name}: complete")
     return 0
+
+
+def stop(reads: Reads, table: Table, seen: SeenRows) -> None:
+    """End the reads of a table, wait until they have ended, and print how many of its rows are in its topic.
+
+    Args:
+        seen: rows that exist according to the topic.
+
+    Raises:
+        StackError: the connector failed.
+    """
+    name = table.name
+    reads.stop(name)
+    print(f"{name}: asked the connector to end its reads", flush=True)
+    reads.follow(name, reads.log_end(), on_poll=lambda: None)
+    if not has_comparable_key(table):
+        print(f"{name}: its reads have ended")
+        return
+    seen.look()
+    wanted = reads.keys(name)
+    print(f"{name}: its reads have ended; {len(wanted & seen.keys):,} of {len(wanted):,} rows are in the topic")
 
 
 def await_rows(reads: Reads, table: str, progress: Progress) -> None:

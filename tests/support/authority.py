@@ -15,10 +15,14 @@ class Authority:
     """A certificate authority, with a certificate for a server and one that has expired.
 
     The names `server` and `expired` each have `<name>.key`, `<name>.crt`, and both together in `<name>.pem`.
+
+    Args:
+        host_name: name of the servers' host that the certificates have besides its address.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, host_name: str | None = None) -> None:
         self.folder = folder
+        self._hosts = f"IP:{HOST}" + (f",DNS:{host_name}" if host_name else "")
         authority_file(folder / "ca.pem", "test")
         authority_file(folder / "other.pem", "other")
         for name, days in {"server": "2", "expired": "-1"}.items():
@@ -41,7 +45,7 @@ class Authority:
         key, request, certificate = (self._path(f"{name}.{kind}") for kind in ("key", "csr", "crt"))
         _openssl("req", "-new", *_CURVE, "-subj", f"/CN={HOST}", "-keyout", key, "-out", request)
         extensions = self.folder / "extensions"
-        extensions.write_text(f"subjectAltName=IP:{HOST}\n")
+        extensions.write_text(f"subjectAltName={self._hosts}\n")
         signed = ("-CA", self.ca_file, "-CAkey", self._path("ca.key"), "-CAcreateserial", "-days", days)
         _openssl("x509", "-req", "-in", request, *signed, "-extfile", str(extensions), "-out", certificate)
         (self.folder / f"{name}.pem").write_text(Path(key).read_text() + Path(certificate).read_text())

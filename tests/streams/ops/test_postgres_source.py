@@ -41,6 +41,7 @@ def test_the_topics_end_with_the_rows_of_the_database_and_the_slot_moves_on(
 ) -> None:
     source.run("INSERT INTO customers SELECT n, 'a' || n FROM generate_series(1, 500) AS n")
     assert main(["connector", "apply", "--wait-snapshot"]) == 0
+    source.run("SELECT pg_logical_emit_message(false, 'other', 'a message of another program, which has no topic')")
     source.run("UPDATE customers SET email = 'b' WHERE id = 1")
     source.run("DELETE FROM customers WHERE id = 2")
     source.run("UPDATE customers SET id = 1000 WHERE id = 3")

@@ -13,7 +13,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +34,9 @@ from tests.streams.ops.test_foreign_dataset import Foreign
 from tests.support.background import in_background
 
 LIMIT_S = 120.0
+CALM_S = 0.05
+"""A pause between changes with which a slow connector does not fall behind, so that a signal reaches it at once."""
+
 CHANGED_ROWS = 12_000
 """The rows with the lowest ids, which are updated and deleted."""
 
@@ -135,15 +138,15 @@ class Shop:
         return {key: change.row.name for key, change in newest.items() if not change.deleted}
 
     @contextmanager
-    def changing(self) -> Iterator[None]:
-        """Insert, update and delete customers during the block."""
-        with in_background(self._change, "customers"):
+    def changing(self, pause_s: float = 0.002) -> Iterator[None]:
+        """Insert, update and delete customers during the block, with a pause after each transaction."""
+        with in_background(lambda stop: self._change(stop, pause_s), "customers"):
             yield
 
-    def _change(self, stop: threading.Event) -> None:
+    def _change(self, stop: threading.Event, pause_s: float) -> None:
         draw, number = random.Random(7), MANY_ROWS  # noqa: S311 - a test
         with self.connected() as connection, connection.cursor() as cursor:
-            while not stop.wait(0.002):
+            while not stop.wait(pause_s):
                 number += 1
                 key = draw.randint(1, CHANGED_ROWS)
                 for statement, values in draw.sample(
@@ -236,3 +239,28 @@ def test_rows_are_read_again_on_a_signal_while_they_change(
     assert "no_column" in capsys.readouterr().err
     assert main(["connector", "signal", "--table", "suppliers"]) == 1
     assert "suppliers" in capsys.readouterr().err
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("engine", ["mysql", "postgres"])
+def test_a_read_is_stopped_in_its_middle_and_a_later_one_completes_it(
+    engine: str, make_shop: Callable[[str, int], Shop], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On every push, `tests/unit/ops/test_signal_command.py` does so with a connector in memory."""
+    shop = make_shop(engine, MANY_ROWS)
+    with shop.changing(CALM_S):
+        assert main(["connector", "apply"]) == 0
+        wait_for(lambda: shop.reads() > PART_ROWS)
+        assert main(["connector", "signal", "--table", "customers", "--stop"]) == 0
+        read = shop.reads()
+        assert "customers: its reads have ended; " in capsys.readouterr().out
+        assert read < MANY_ROWS - 4 * PART_ROWS, "the read must be stopped in the middle, or this test shows nothing"
+        before = len(shop.changes())
+        wait_for(lambda: len(shop.changes()) > before + 20)
+        assert shop.reads() == read, "the read goes on"
+        assert main(["connector", "signal", "--table", "customers", "--wait"]) == 0
+        print(f"{engine}: stopped after {read:,} of {MANY_ROWS:,} rows")
+    with suppress(AssertionError):
+        wait_for(lambda: shop.told() == shop.rows())
+    told, rows = shop.told(), shop.rows()
+    assert {key: (told.get(key), rows.get(key)) for key in told | rows if told.get(key) != rows.get(key)} == {}

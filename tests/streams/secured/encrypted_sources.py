@@ -20,6 +20,9 @@ from tests.support.stacks import stack_with_postgres
 
 SERVERS: Final = ("kafka", "connect", "mariadb", "postgres")
 STORE_PASSWORD: Final = "changeit"  # noqa: S105 - of the test's own trust store
+HOST_NAME: Final = "localhost"
+"""The reader of MariaDB's log finds no address in a certificate."""
+
 Replace = Callable[[object, str, object], None]
 
 
@@ -35,6 +38,7 @@ class EncryptedSources:
         self.environment = stack.environment() | {
             "MYSQL_TLS": "verify-full",
             "MYSQL_CA_FILE": authority.ca_file,
+            "CONNECTOR_DATABASE_HOST": HOST_NAME,
             "CONNECTOR_DATABASE_TRUSTSTORE_FILE": str(_store(authority)),
             "PGSSLMODE": "verify-full",
             "PGSSLROOTCERT": authority.ca_file,
@@ -45,7 +49,7 @@ class EncryptedSources:
 def encrypted_sources(folder: Path, replace: Replace) -> Iterator[EncryptedSources]:
     """Start the servers; `replace` sets an attribute for the duration of the test."""
     (folder / "authority").mkdir()
-    authority = Authority(folder / "authority")
+    authority = Authority(folder / "authority", HOST_NAME)
     _encrypt_mariadb(authority, replace)
     _encrypt_postgres(authority, replace)
     _tell_connect(replace)

@@ -71,7 +71,6 @@ def _grant(server: Foreign, name: str) -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["postgres"], indirect=True)
 def test_rows_of_a_database_that_only_takes_tls_arrive(sources: EncryptedSources, name: str) -> None:
     definition = load_definition(name)
     login = engine_of(definition).login(sources.environment)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -14,7 +15,7 @@ from config.definition import Definition
 from config.settings import ConnectSettings
 from config.settings_group import SettingsError
 from ops.connector import rest
-from ops.connector.apply import failure_of
+from ops.connector.apply import check_connector, failure_of
 from ops.connector.epochs import next_epoch
 from ops.connector.rest import ConnectClient
 from ops.connector.settings import TEMPLATES, connector_settings, slot_name, table_keys
@@ -268,3 +269,18 @@ def test_the_cause_of_a_failure_is_its_last_one() -> None:
     assert failure_of(status) == "FATAL: no slot"
     task["trace"] = "Only: this\n\tat X"
     assert failure_of(status) == "Only: this"
+
+
+@pytest.mark.parametrize(
+    ("error", "is_login"),
+    [
+        ('FATAL: password authentication failed for user "connector"', True),
+        ("Access denied for user 'connector'@'127.0.0.1' (using password: YES)", True),
+        ("Connection refused", False),
+    ],
+)
+def test_a_login_that_the_database_rejects_names_the_variables_that_have_it(error: str, is_login: bool) -> None:
+    connect = cast(ConnectClient, SimpleNamespace(validate=lambda _: {"database.hostname": [error]}))
+    with pytest.raises(StackError) as raised:
+        check_connector(connect, "shop-connector", postgres_settings())
+    assert ("CONNECTOR_PG_USER and CONNECTOR_PG_PASSWORD" in str(raised.value)) == is_login

@@ -9,7 +9,8 @@ import msgspec
 import pytest
 
 from config.definition import Column, Definition, LogicalType, Table
-from ops.connector.mysql import check_source, key_faults
+from config.settings import ConnectSettings
+from ops.connector.mysql import check_source, encryption_warnings, key_faults
 
 LINES = Table(
     name="lines",
@@ -42,3 +43,23 @@ def test_the_definitions_key_is_held_against_that_of_the_records(
 def test_without_the_address_of_the_database_the_comparison_is_named_as_left_out() -> None:
     [line] = check_source(SHOP, {})
     assert "MYSQL_HOST" in line
+
+
+@pytest.mark.parametrize(
+    ("tls", "host", "words"),
+    [
+        ("verify-full", "127.0.0.1", "set CONNECTOR_DATABASE_HOST to the server's name"),
+        ("verify-full", "::1", "does not find the address ::1 in a certificate"),
+        ("verify-full", "db.example.org", ""),
+        ("verify-ca", "127.0.0.1", ""),
+        ("off", "127.0.0.1", ""),
+    ],
+)
+def test_an_address_that_no_certificate_can_have_for_the_reader_of_the_log_is_named(
+    tls: str, host: str, words: str
+) -> None:
+    """The connector reads the tables all the same, and fails when it begins to read the log."""
+    settings = {"CONNECT_URL": "http://connect:8083", "KAFKA_BOOTSTRAP": "kafka:9092", "MYSQL_TLS": tls}
+    warnings = list(encryption_warnings(ConnectSettings.read(settings | {"MYSQL_HOST": host})))
+    assert len(warnings) == bool(words)
+    assert all(words in line for line in warnings)

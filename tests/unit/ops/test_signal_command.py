@@ -8,9 +8,10 @@ from typing import Any, cast
 
 import pytest
 
+from config.dataset import load_definition
 from ops.cli import main
 from ops.connector.reads import Reads
-from ops.connector.signal_command import Progress, await_rows
+from ops.connector.signal_command import Progress, await_rows, stop
 from ops.connector.topic_rows import SeenRows
 from stack.errors import StackError
 
@@ -29,6 +30,9 @@ class Seen:
         self.keys: set[tuple[str, ...]] = set()
         self._looks = list(looks)
 
+    def arrive(self, keys: set[tuple[str, ...]]) -> None:
+        self._looks.append(keys)
+
     def look(self) -> None:
         if self._looks:
             self.keys |= self._looks.pop(0)
@@ -45,7 +49,26 @@ class Ended:
         on_poll()
 
 
-WANTED = {("1",), ("2",), ("3",)}
+class Stopped(Ended):
+    """A connector that publishes one more row of the table, and one deleted since, before it ends its read."""
+
+    def __init__(self, seen: Seen) -> None:
+        self.stopped: list[str] = []
+        self._seen = seen
+
+    def stop(self, table: str) -> None:
+        self.stopped.append(table)
+
+    def follow(self, table: str, end: Any, *, on_poll: Callable[[], None]) -> None:
+        assert self.stopped == [table]
+        super().follow(table, end, on_poll=on_poll)
+        self._seen.arrive({("2",), ("9",)})
+
+    def keys(self, table: str) -> set[tuple[str, ...]]:
+        return WANTED
+
+
+WANTED: set[tuple[str, ...]] = {("1",), ("2",), ("3",)}
 
 
 @pytest.fixture(autouse=True)
@@ -69,6 +92,13 @@ def test_a_read_that_ended_without_some_rows_is_an_error_that_says_how_many() ->
     """Debezium calls it complete, for example if its account may not write the table of signals."""
     with pytest.raises(StackError, match=r"without 2 rows: .*INSERT and DELETE on the table millrace_signal"):
         await_rows(cast(Reads, Ended()), "customers", progress({("1",)}))
+
+
+def test_a_read_that_is_stopped_says_how_far_it_was_once_it_has_ended(capsys: pytest.CaptureFixture[str]) -> None:
+    seen = Seen()
+    seen.keys.add(("1",))
+    stop(cast(Reads, Stopped(seen)), load_definition("project_db").table("customers"), cast(SeenRows, seen))
+    assert capsys.readouterr().out.splitlines()[-1] == "customers: its reads have ended; 2 of 3 rows are in the topic"
 
 
 def test_the_count_is_printed_from_time_to_time(
