@@ -125,6 +125,7 @@ class OwnSnapshot:
             "started_at": self._app.stats.started_at,
             "stats": {**_own_figures(self._app, self._counted, lags), **self._figures()},
             "alerts": history.alerts(),
+            "alert_log": history.alert_log.newest(),
             "rates": history.rates(),
             "visible": history.visible(),
             "series": history.series(),

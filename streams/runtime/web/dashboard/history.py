@@ -18,6 +18,7 @@ from faust.exceptions import FaustError
 from mode import Service
 
 from streams.runtime.stats import SECONDS_BOUNDS
+from streams.runtime.web.dashboard.alert_log import AlertLog
 from streams.runtime.web.rules import Figures, Rule
 
 log = logging.getLogger(__name__)
@@ -76,6 +77,7 @@ class History(Service):
         self._minutes: deque[Total] = deque(maxlen=MINUTES)
         self._since: dict[str, float] = {}
         self._found: dict[str, str] = {}
+        self.alert_log = AlertLog()
 
     @Service.task
     async def _look_again_and_again(self) -> None:
@@ -97,6 +99,7 @@ class History(Service):
             total = Total(at_s=now, published=self._last.published, visible=tuple(figures.visible))
             self._minutes.append(total)
         self._judge(now)
+        self.alert_log.note(self.alerts(), time.time())
 
     # -- the rules ----------------------------------------------------------------------------------------------------
 

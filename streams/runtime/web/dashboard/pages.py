@@ -29,7 +29,7 @@ PARTS: Final = ("waiting", "lake")
 """Places on the page for what only one application has."""
 
 _FOLDER: Final = Path(__file__).parent / "assets"
-_ORDER: Final = ("verdict", "faults", "figures", "charts", *PARTS, "workers", "partitions")
+_ORDER: Final = ("verdict", "faults", "figures", "charts", *PARTS, "letters", "alerts", "workers", "partitions")
 
 
 class GroupWorkers:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from streams.runtime.web.dashboard.alert_log import alerts_section
 from streams.runtime.web.dashboard.board import Seen, Snapshot
 from streams.runtime.web.dashboard.history import STEP_S, quantile
 from streams.runtime.web.dashboard.html import Markup, chart, element, joined, table, tiles
@@ -42,6 +43,7 @@ def sections(workers: Sequence[Seen], rules: Sequence[Rule], parts: Mapping[str,
         **{name: _part(name, section, answering) for name, section in parts.items()},
         "workers": worker_table(workers),
         "partitions": partition_table(workers),
+        "alerts": alerts_section(workers, rules),
     }
 
 
