@@ -55,6 +55,7 @@ class Turn:
         outcomes: objects to publish, in the order in which fold functions and timer callbacks returned them.
         caused_at_ms: Kafka timestamps (milliseconds since 1970) of the records that led to the outcomes of folds.
         rejected: dead letters for records that are unreadable, break a rule, or made their fold function fail.
+        reasons: the reason of each dead letter.
         counts: number of records by processing result (`folded`, `unchanged`, `left`, `after_retention`, `tombstones`,
             `malformed`, `rejected`, `failed`), and the changes whose source time was not plausible (`times_corrected`).
         traces: header `traceparent` of the newest record that led to an outcome of a key, if it has one.
@@ -83,6 +84,7 @@ class Turn:
         self.caused_at_ms: list[int] = []
         self.traces: dict[bytes, bytes] = {}
         self.rejected: list[OutputRecord] = []
+        self.reasons: list[str] = []
         self.counts: Counter[str] = Counter()
         self.newest_ms = 0
         self._timers_before: dict[bytes, Timer | None] = {}
@@ -218,6 +220,7 @@ class Turn:
     def _reject(self, fate: str, record: SourceRecord, reason: str) -> None:
         self.counts[fate] += 1
         self.rejected.append(self._dead_letter(record, reason))
+        self.reasons.append(reason)
 
     def _guarded(self, fold: Fold) -> Fold:
         """Wrap `fold` so that an unexpected error restores the previous state and rejects the change."""

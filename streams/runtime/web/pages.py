@@ -20,7 +20,7 @@ from streams.runtime.partition.lifecycle import PartitionState
 from streams.runtime.partition.processor import PartitionView
 from streams.runtime.web.dashboard.history import History
 from streams.runtime.web.dashboard.pages import declare_dashboard
-from streams.runtime.web.dashboard.sections import PartSection
+from streams.runtime.web.dashboard.sections import MOST_REASONS_SHOWN, PartSection
 from streams.runtime.web.metrics import CONTENT_TYPE, VERSION, counter, exposition
 from streams.runtime.web.rules import RULES, Figures, Rule
 
@@ -126,6 +126,7 @@ class OwnSnapshot:
             "stats": {**_own_figures(self._app, self._counted, lags), **self._figures()},
             "alerts": history.alerts(),
             "alert_log": history.alert_log.newest(),
+            "letters": self._app.stats.refusals.most_common(MOST_REASONS_SHOWN),
             "rates": history.rates(),
             "visible": history.visible(),
             "series": history.series(),

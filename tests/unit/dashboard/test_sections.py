@@ -141,6 +141,15 @@ def test_incomplete_orders_of_all_workers_are_listed_the_oldest_first() -> None:
     assert "7,001 orders wait to be complete" in found["verdict"]
 
 
+def test_dead_letters_of_all_workers_are_added_up_by_reason() -> None:
+    letters = [{"reason": "quantity: must be at least n", "count": 2, "newest": NOON}]
+    more = [*letters, {"reason": ODD, "count": 1, "newest": NOON - 60}]
+    text = shown(seen(letters=letters), seen("b:6066", letters=more))["letters"]
+    assert "quantity: must be at least n 4 12:00:00 UTC" in text
+    assert "&lt;script&gt;" in text
+    assert "None." in shown(seen())["letters"]
+
+
 def test_foreign_text_is_shown_as_text() -> None:
     stats = {
         "sources": {ODD: source(1, 1.0)},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -15,6 +16,7 @@ from streams.runtime.web.rules import Rule, Verdict
 
 MOST_PARTITIONS: Final = 16
 MOST_FAULTS: Final = 6
+MOST_REASONS_SHOWN: Final = 8
 """Rows of a table; the rest is counted, so that the page stays small however many there are."""
 
 CLOCKS_APART_S: Final = 5.0
@@ -43,6 +45,7 @@ def sections(workers: Sequence[Seen], rules: Sequence[Rule], parts: Mapping[str,
         **{name: _part(name, section, answering) for name, section in parts.items()},
         "workers": worker_table(workers),
         "partitions": partition_table(workers),
+        "letters": letters(answering),
         "alerts": alerts_section(workers, rules),
     }
 
@@ -103,6 +106,18 @@ def charts(answering: Sequence[Snapshot]) -> Markup:
         chart("Published per second", "/s", rate, step_s=step_s),
         chart("Change to output, p99 of the slowest worker", "s", latency, step_s=step_s),
     )
+
+
+def letters(answering: Sequence[Snapshot]) -> Markup:
+    """Return the dead letters of all workers by reason, without the values that the reasons quote."""
+    counts: Counter[str] = Counter()
+    newest: dict[str, float] = {}
+    for letter in [letter for snapshot in answering for letter in snapshot.get("letters", ())]:
+        counts[letter["reason"]] += letter["count"]
+        newest[letter["reason"]] = max(letter["newest"], newest.get(letter["reason"], 0.0))
+    rows = [(why, f"{n:,}", clock(newest[why])) for why, n in counts.most_common(MOST_REASONS_SHOWN)]
+    caption = "Dead letters by reason, since the workers started"
+    return table(caption, ("Reason", "Number", "Newest"), rows)
 
 
 def worker_table(workers: Sequence[Seen]) -> Markup:
