@@ -30,6 +30,7 @@ from streams.model.change import change_decoder
 from streams.model.order import OrderColumns, OrderDetailColumns
 from streams.runtime.partition.origins import OriginRule
 from streams.runtime.web.pages import Part, declare_pages
+from streams.source_parts import source_parts
 from streams.topics import (
     APPENDED_HEADERS,
     DEAD_LETTERS,
@@ -117,6 +118,7 @@ app.pipeline(
     ),
 )
 lake = LakeRecords(RedisClient(redis.url, database=lake_records.DATABASE), settings.dataset)
+more = source_parts(app, redis, settings, figures_prefix=settings.figures_prefix)
 app.start_with(payment_methods, guard, cache, lake)
 order = app.agent(orders, name="order")(order_agent)
 details = app.agent(order_details, name="order_details")(order_details_agent)
@@ -124,9 +126,13 @@ views.declare(app, state)
 declare_pages(
     app,
     counted={"orders": completion, "guard": guard, "cache": cache, "payment_methods": payment_methods},
-    figures=lambda: {**incomplete.figures(app), "lake": lake.figures()},
+    figures=lambda: {**incomplete.figures(app), "lake": lake.figures(), "connector": more["connector"].figures()},
     collector=IncompleteCollector(app),
     rules=ORDER_RULES,
     published=lambda: completion.counts["completed"],
-    parts={"waiting": waiting_orders(app, state), "lake": Part(figures=lake.figures, section=lake_section)},
+    parts={
+        "waiting": waiting_orders(app, state),
+        "lake": Part(figures=lake.figures, section=lake_section),
+        **more,
+    },
 )

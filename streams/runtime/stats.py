@@ -57,6 +57,10 @@ class TurnCounts(Protocol):
         """Kafka timestamps of the records that led to the turn's outputs, in milliseconds since 1970."""
 
     @property
+    def behind(self) -> tuple[int, int] | None:
+        """Of the newest change, the milliseconds from its commit in the source to Kafka, and its Kafka timestamp."""
+
+    @property
     def rejected(self) -> Sized:
         """Dead letters of the turn, one for each record that could not be processed."""
 
@@ -83,6 +87,8 @@ class RuntimeStats:
         turn_records: number of records per turn, all source topics together.
         loop_seconds: time by which a callback of the event loop ran late, because the loop was held by others.
         refusals: dead letters by reason.
+        behind: milliseconds from the newest change's commit in the source to Kafka, and the Unix time at which it got
+            there; None before the first change.
         phase_seconds: total duration of all turns by phase, one of `PHASES`.
         visible_seconds: time from the Kafka timestamp of a source record to the commit of the output it led to.
     """
@@ -97,6 +103,7 @@ class RuntimeStats:
         self.visible_seconds = Distribution(SECONDS_BOUNDS)
         self.loop_seconds = Distribution(SECONDS_BOUNDS)
         self.refusals = Refusals()
+        self.behind: tuple[int, float] | None = None
         self.phase_seconds: dict[str, float] = dict.fromkeys(PHASES, 0.0)
 
     def waited(self, seconds: float) -> None:
@@ -127,6 +134,8 @@ class RuntimeStats:
         self.turn_records.observe(records)
         now_ms = time.time() * 1000
         self.visible_seconds.observe_all([max(0.0, now_ms - at_ms) / 1000 for at_ms in turn.caused_at_ms])
+        if turn.behind is not None:
+            self.behind = turn.behind[0], turn.behind[1] / 1000
         self.counters["records"] += records
         self.counters["outputs"] += outputs
         self.counters["refused"] += len(turn.rejected)

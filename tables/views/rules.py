@@ -28,6 +28,14 @@ def _held(past: Past) -> str | None:
     return f"{number} complete orders are claimed by another deployment" if number else None
 
 
+def _connector_down(past: Past) -> str | None:
+    events = past.now.events
+    if events.get("connector.unanswered"):
+        return "Kafka Connect does not answer any more"
+    number = events.get("connector.failed", 0)
+    return f"the connector, or tasks of it, do not run: {number}" if number else None
+
+
 def _lake_different(past: Past) -> str | None:
     number = past.now.events.get("lake.tables_different", 0)
     return f"{number} tables of the lake differ" if number else None
@@ -44,7 +52,7 @@ ORDER_RULES: Final[Sequence[Rule]] = (
         impact="No change of the source reaches Kafka; all are read later, as long as the source keeps its log.",
         do="millrace connector status",
         docs=f"{RUNBOOKS}/source-failover.md",
-        find=None,
+        find=_connector_down,
     ),
     Rule(
         name="LakeStale",

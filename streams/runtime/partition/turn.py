@@ -59,6 +59,8 @@ class Turn:
         counts: number of records by processing result (`folded`, `unchanged`, `left`, `after_retention`, `tombstones`,
             `malformed`, `rejected`, `failed`), and the changes whose source time was not plausible (`times_corrected`).
         traces: header `traceparent` of the newest record that led to an outcome of a key, if it has one.
+        behind: of the newest change, the milliseconds from its commit in the source to its Kafka timestamp, and that
+            timestamp; None if there is no change.
         newest_ms: newest plausible source time of the changes, in milliseconds since 1970; 0 if there is none.
     """
 
@@ -87,6 +89,7 @@ class Turn:
         self.reasons: list[str] = []
         self.counts: Counter[str] = Counter()
         self.newest_ms = 0
+        self.behind: tuple[int, int] | None = None
         self._timers_before: dict[bytes, Timer | None] = {}
 
     def fold(self, batches: Sequence[tuple[RecordBatch, Fold]]) -> None:
@@ -165,8 +168,15 @@ class Turn:
                 if headers := records[index].headers:
                     self._keep_trace(key, headers)
         self.newest_ms = newest_ms
+        self._note_behind(batch)
         self.counts["folded"] += folded
         self.counts["unchanged"] += unchanged
+
+    def _note_behind(self, batch: RecordBatch) -> None:
+        """Note how long the last change of a batch took to Kafka; its time is 0 if the source does not say it."""
+        if batch.records and type(change := batch.changes[-1]) is Change and change.at_ms > 0:
+            written_ms = batch.records[-1].timestamp
+            self.behind = max(0, written_ms - change.at_ms), written_ms
 
     def _keep_trace(self, key: bytes, headers: Sequence[tuple[str, bytes | None]]) -> None:
         for name, value in headers:

@@ -25,7 +25,7 @@ EVENT_S: Final = 1.0
 STALLED_S: Final = 10.0
 ASSETS: Final = {"page.css": "text/css", "page.js": "text/javascript"}
 
-PARTS: Final = ("waiting", "lake")
+PARTS: Final = ("waiting", "sales", "connector", "lake")
 """Places on the page for what only one application has."""
 
 _FOLDER: Final = Path(__file__).parent / "assets"
