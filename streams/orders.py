@@ -41,6 +41,7 @@ from streams.topics import (
 )
 from streams.worker import transactional_app
 from tables import order_cache, order_state
+from tables.order_events import OrderEvents
 from tables.payment_methods import PaymentMethods
 from tables.source_epochs import begun_epoch
 from tables.views import incomplete
@@ -95,6 +96,8 @@ cache = (
     else order_cache.NoCache()
 )
 
+events = OrderEvents()
+
 # Output: see `agents/completion.py`.
 completion = OrderCompletion(
     payment_methods=payment_methods,
@@ -104,6 +107,7 @@ completion = OrderCompletion(
     timers=OrderTimers(incomplete_after_s=settings.incomplete_after_s, retention_s=settings.order_retention_s),
     order_log=OrderLog(enabled=settings.order_log),
     app_id=settings.orders_app_id,
+    events=events,
 )
 app.pipeline(
     order_state.NAME,
@@ -122,7 +126,7 @@ more = source_parts(app, redis, settings, figures_prefix=settings.figures_prefix
 app.start_with(payment_methods, guard, cache, lake)
 order = app.agent(orders, name="order")(order_agent)
 details = app.agent(order_details, name="order_details")(order_details_agent)
-views.declare(app, state)
+views.declare(app, state, events)
 declare_pages(
     app,
     counted={"orders": completion, "guard": guard, "cache": cache, "payment_methods": payment_methods},

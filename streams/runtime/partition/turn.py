@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -61,6 +61,8 @@ class Turn:
         traces: header `traceparent` of the newest record that led to an outcome of a key, if it has one.
         behind: of the newest change, the milliseconds from its commit in the source to its Kafka timestamp, and that
             timestamp; None if there is no change.
+        batches: the batches whose changes were folded.
+        written: last offset written to each output topic, once the turn is committed.
         newest_ms: newest plausible source time of the changes, in milliseconds since 1970; 0 if there is none.
     """
 
@@ -88,6 +90,8 @@ class Turn:
         self.rejected: list[OutputRecord] = []
         self.reasons: list[str] = []
         self.counts: Counter[str] = Counter()
+        self.batches: Sequence[tuple[RecordBatch, Fold]] = ()
+        self.written: Mapping[str, int] = {}
         self.newest_ms = 0
         self.behind: tuple[int, int] | None = None
         self._timers_before: dict[bytes, Timer | None] = {}
@@ -114,6 +118,7 @@ class Turn:
             for batch, fold in batches:
                 self._fold_batch(batch, self._guarded(fold))
                 yield
+        self.batches = batches
 
     def fire(self, timers: Sequence[tuple[bytes, TimerCallback]]) -> None:
         """Run the callbacks of due timers; if a key has no state, its callback receives a new state."""
