@@ -75,6 +75,6 @@ declare_pages(
     app,
     counted={"metrics": sink},
     figures=sink.newest.figures,
-    collector=sink.newest,
+    collectors=[sink.newest],
     parts=source_parts(app, redis, settings, figures_prefix=settings.key_prefix),
 )

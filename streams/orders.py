@@ -50,6 +50,7 @@ from tables.views import orders as views
 from tables.views.incomplete import IncompleteCollector
 from tables.views.lake import LakeRecords, lake_section
 from tables.views.people import waiting_orders
+from tables.views.redis_memory import RedisMemory, RedisMemoryCollector
 from tables.views.rules import ORDER_RULES
 
 kafka, redis, settings = read_or_exit(KafkaSettings, RedisSettings, OrdersSettings)
@@ -123,7 +124,8 @@ app.pipeline(
 )
 lake = LakeRecords(RedisClient(redis.url, database=lake_records.DATABASE), settings.dataset)
 more = source_parts(app, redis, settings, figures_prefix=settings.figures_prefix)
-app.start_with(payment_methods, guard, cache, lake)
+memory = RedisMemory(RedisClient(redis.url, database=locks.DATABASE))
+app.start_with(payment_methods, guard, cache, lake, memory)
 order = app.agent(orders, name="order")(order_agent)
 details = app.agent(order_details, name="order_details")(order_details_agent)
 views.declare(app, state, events)
@@ -131,7 +133,7 @@ declare_pages(
     app,
     counted={"orders": completion, "guard": guard, "cache": cache, "payment_methods": payment_methods},
     figures=lambda: {**incomplete.figures(app), "lake": lake.figures(), "connector": more["connector"].figures()},
-    collector=IncompleteCollector(app),
+    collectors=[IncompleteCollector(app), RedisMemoryCollector(memory)],
     rules=ORDER_RULES,
     published=lambda: completion.counts["completed"],
     parts={

@@ -57,6 +57,12 @@ def _named(row: Any) -> dict[str, Any]:
     return {name: getattr(row, name) for name in row.__struct_fields__}
 
 
+def _for_people(view: View, order_id: str, response: Response) -> Response:
+    answer = msgspec.json.decode(cast(bytes, cast(web.Response, response).body))
+    page = order_page(order_id, answer, is_moving=response.status == MOVING)
+    return view.html(page, status=response.status, headers=dict(SECURITY_HEADERS))
+
+
 def declare(app: TransactionalApp, orders: TransactionalTable, events: OrderEvents) -> None:
     """Add the views of orders to the application.
 
@@ -77,9 +83,7 @@ def declare(app: TransactionalApp, orders: TransactionalTable, events: OrderEven
         response: Response = await cast(Any, found)(view, request, order_id=order_id)
         if "text/html" not in request.headers.get("Accept", "") or ROUTED in request.headers:
             return response
-        answer = msgspec.json.decode(cast(bytes, cast(web.Response, response).body))
-        page = order_page(order_id, answer, is_moving=response.status == MOVING)
-        return view.html(page, status=response.status, headers=dict(SECURITY_HEADERS))
+        return _for_people(view, order_id, response)
 
     @app.table_route(table=orders, match_info="order_id")
     async def found(view: View, request: Request, order_id: str) -> Response:

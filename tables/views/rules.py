@@ -91,6 +91,17 @@ ORDER_RULES: Final[Sequence[Rule]] = (
         find=None,
     ),
     Rule(
+        name="RedisFillsUp",
+        expression="predict_linear(millrace_redis_used_bytes[6h], 86400) > millrace_redis_limit_bytes",
+        for_s=1_800,
+        verdict=Verdict.PERSON,
+        summary="The memory of the Redis with the locks is full within a day",
+        impact="Redis then refuses new locks, and complete orders wait.",
+        do="millrace doctor redis",
+        docs=f"{RUNBOOKS}/redis-lost.md#redis-is-nearly-full",
+        find=None,
+    ),
+    Rule(
         name="OrdersOverdue",
         expression='increase(millrace_orders_total{event="overdue"}[15m]) > 0',
         for_s=0,

@@ -41,7 +41,7 @@ def declare_pages(
     *,
     counted: Mapping[str, Counted],
     figures: Callable[[], Mapping[str, Any]] = dict,
-    collector: Collector | None = None,
+    collectors: Sequence[Collector] = (),
     rules: Sequence[Rule] = RULES,
     published: Callable[[], int] | None = None,
     parts: Mapping[str, Part] = MappingProxyType({}),
@@ -51,7 +51,7 @@ def declare_pages(
     Args:
         counted: components that count events, keyed by the name that the pages show.
         figures: returns additional figures for `/stats/`; called on each request.
-        collector: collects additional metrics for `/metrics`.
+        collectors: collect additional metrics for `/metrics`.
         rules: what is worth a person's attention.
         published: returns the number of results published since the start; by default, of all output records.
         parts: what only this application has on the page `/`, keyed by the id of the section (see `PARTS`).
@@ -71,10 +71,10 @@ def declare_pages(
 
     @app.page("/metrics", name="metrics")
     async def metrics(view: View, request: Request) -> Response:
-        collectors = [CountedCollector(counted), *([] if collector is None else [collector])]
+        found = [CountedCollector(counted), *collectors]
         # `view.text` accepts no parameters in the content type.
         lags = await app.partition_supervisor.offsets.lags()
-        text = await app.pages.build(lambda: exposition(app, lags, collectors))
+        text = await app.pages.build(lambda: exposition(app, lags, found))
         return view.bytes(text, headers={"Content-Type": CONTENT_TYPE})
 
 
