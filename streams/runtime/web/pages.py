@@ -46,7 +46,7 @@ def declare_pages(
     published: Callable[[], int] | None = None,
     parts: Mapping[str, Part] = MappingProxyType({}),
 ) -> None:
-    """Add the pages `/`, `/stats/`, `/metrics` and `/health`.
+    """Add the pages `/`, `/stats/`, `/history`, `/metrics` and `/health`.
 
     Args:
         counted: components that count events, keyed by the name that the pages show.
@@ -64,6 +64,10 @@ def declare_pages(
     async def stats(view: View, request: Request) -> Response:
         lags = await app.partition_supervisor.offsets.lags()
         return await app.pages.build(lambda: view.json({**_own_figures(app, counted, lags), **figures()}))
+
+    @app.page("/history", name="history")
+    async def history(view: View, request: Request) -> Response:
+        return await app.pages.build(lambda: view.json(own.remembered()))
 
     @app.page("/health", name="health")
     async def health(view: View, request: Request) -> Response:
@@ -111,6 +115,10 @@ class OwnSnapshot:
         """Start to look at the worker's figures when it starts."""
         self._history = History(look=self.look, published=published, rules=rules)
         self._app.start_with(self._history)
+
+    def remembered(self) -> dict[str, Any]:
+        """Return the worker's speed and latency of the last quarter of an hour and of the last day."""
+        return self._history.memory()
 
     async def take(self) -> dict[str, Any]:
         """Return the snapshot."""

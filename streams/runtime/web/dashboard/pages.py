@@ -87,9 +87,10 @@ class Dashboard:
         return document(f"{name} – Millrace", _header(name), element("main", *parts), live=True)
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
-        """Send the sections every second until the viewer leaves; a slow viewer gets fewer, but always the newest.
+        """Send what has changed every second until the viewer leaves; a slow viewer gets less, but always the newest.
 
-        One that takes nothing for `STALLED_S` seconds is let go, so that it takes up no place.
+        The first event has the whole page; one without news is empty, and says that the worker is alive. A viewer that
+        takes nothing for `STALLED_S` seconds is let go, so that it takes up no place.
         """
         if request.method != "GET":  # nothing would be written, so nothing would show that the viewer has left
             return web.Response(headers={"Content-Type": "text/event-stream"})
@@ -100,8 +101,11 @@ class Dashboard:
             response = web.StreamResponse(headers={"Content-Type": "text/event-stream", **SECURITY_HEADERS})
             await response.prepare(request)
             with contextlib.suppress(ConnectionError, TimeoutError):  # the viewer has left, or sleeps
+                sent: dict[str, Markup] = {}
                 while not self._app.should_stop:
-                    event = msgspec.json.encode({name: str(html) for name, html in (await self.sections()).items()})
+                    found = await self.sections()
+                    news = {name: str(html) for name, html in found.items() if sent.get(name) != html}
+                    event, sent = msgspec.json.encode(news), found
                     async with asyncio.timeout(STALLED_S):
                         await response.write(b"data: " + event + b"\n\n")
                     await asyncio.sleep(EVENT_S)

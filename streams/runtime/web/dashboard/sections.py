@@ -9,8 +9,9 @@ from typing import Any, Final
 
 from streams.runtime.web.dashboard.alert_log import alerts_section
 from streams.runtime.web.dashboard.board import Seen, Snapshot
-from streams.runtime.web.dashboard.history import STEP_S, quantile
+from streams.runtime.web.dashboard.history import LOOK_S, MINUTE_S, quantile
 from streams.runtime.web.dashboard.html import Markup, chart, element, joined, table, tiles
+from streams.runtime.web.dashboard.rings import MINUTES_A_POINT, SECONDS_A_POINT
 from streams.runtime.web.dashboard.verdict import Judgement, clock, judge, own_snapshots
 from streams.runtime.web.rules import Rule, Verdict
 
@@ -97,14 +98,18 @@ def figures(answering: Sequence[Snapshot]) -> Markup:
 
 
 def charts(answering: Sequence[Snapshot]) -> Markup:
-    """Return the last 15 minutes."""
+    """Return the last 15 minutes and the last day."""
     series = [snapshot.get("series", {}) for snapshot in answering]
-    rate = _aligned([one.get("rate", []) for one in series], sum)
-    latency = _aligned([one.get("p99", []) for one in series], max)
-    step_s = int(STEP_S)
+    rate, latency, day_rate, day_latency = (
+        _aligned([one.get(name, []) for one in series], together)
+        for name, together in (("rate", sum), ("p99", max), ("day_rate", sum), ("day_p99", max))
+    )
+    step_s, day_step_s = int(LOOK_S) * SECONDS_A_POINT, int(MINUTE_S) * MINUTES_A_POINT
     return joined(
         chart("Published per second", "/s", rate, step_s=step_s),
         chart("Change to output, p99 of the slowest worker", "s", latency, step_s=step_s),
+        chart("Published per second, 24 h", "/s", day_rate, step_s=day_step_s),
+        chart("Change to output, p99, 24 h", "s", day_latency, step_s=day_step_s),
     )
 
 
