@@ -58,20 +58,13 @@ def declare_pages(
     """
     own = OwnSnapshot(app, counted, figures, parts)
     own.remember(rules, published or (lambda: app.stats.counters["outputs"]))
+    _declare_small_pages(app, own)
     declare_dashboard(app, own.take, rules, {name: part.section for name, part in parts.items()})
 
     @app.page("/stats/", name="stats")
     async def stats(view: View, request: Request) -> Response:
         lags = await app.partition_supervisor.offsets.lags()
         return await app.pages.build(lambda: view.json({**_own_figures(app, counted, lags), **figures()}))
-
-    @app.page("/history", name="history")
-    async def history(view: View, request: Request) -> Response:
-        return await app.pages.build(lambda: view.json(own.remembered()))
-
-    @app.page("/health", name="health")
-    async def health(view: View, request: Request) -> Response:
-        return view.json(health_of(app), status=200 if app.partition_supervisor.is_ready else 503)
 
     @app.page("/metrics", name="metrics")
     async def metrics(view: View, request: Request) -> Response:
@@ -80,6 +73,16 @@ def declare_pages(
         lags = await app.partition_supervisor.offsets.lags()
         text = await app.pages.build(lambda: exposition(app, lags, found))
         return view.bytes(text, headers={"Content-Type": CONTENT_TYPE})
+
+
+def _declare_small_pages(app: TransactionalApp, own: OwnSnapshot) -> None:
+    @app.page("/history", name="history")
+    async def history(view: View, request: Request) -> Response:
+        return await app.pages.build(lambda: view.json(own.remembered()))
+
+    @app.page("/health", name="health")
+    async def health(view: View, request: Request) -> Response:
+        return view.json(health_of(app), status=200 if app.partition_supervisor.is_ready else 503)
 
 
 @dataclass(frozen=True, kw_only=True)
