@@ -94,7 +94,7 @@ def _life(view: Mapping[str, Any]) -> Iterator[Markup]:
     """
     seen = (("First change", view.get("first_seen_at")), ("Newest change", view.get("changed_at")))
     facts = [*seen, ("Reported as incomplete for too long", _YES_OR_NO[view.get("reported")])]
-    yield table("When", ("", "When, by the database's clock"), facts)
+    yield table("Its first and newest change", ("", "When, by the database's clock"), facts)
     yield _events(view)
     row = view["row"]
     if row is not None:

@@ -91,6 +91,26 @@ def test_a_worker_of_another_version_that_says_less_is_shown_with_what_it_says()
     assert "Changes processed 105" in found["figures"]
 
 
+SAYS_OTHERWISE: dict[str, Any] = {
+    "letters": [{"why": 1}],
+    "alert_log": [{"rule": "x"}],
+    "waiting": {"number": 3},
+    "series": {"rate": "fast", "p99": [None]},
+    "visible": [1, 2],
+    "rates": [3],
+}
+
+
+def test_a_worker_of_another_version_that_says_other_things_spoils_no_other_section() -> None:
+    found = shown(seen(), seen("b:6066", version="9.0.0", **SAYS_OTHERWISE))
+    assert "several versions" in found["letters"]
+    assert "several versions" in found["alerts"]
+    assert "several versions" in found["waiting"]
+    assert "b:6066 (millrace-orders) ready 9.0.0" in found["workers"]
+    with pytest.raises((AttributeError, KeyError, TypeError)):
+        shown(seen(**SAYS_OTHERWISE))  # of the same version, it is a fault of this program
+
+
 def test_an_alert_that_only_its_worker_knows_is_no_reason_to_call_all_right() -> None:
     found = shown(seen(), seen("c:6066", alerts=[alert("OfTomorrow", "3 things")]))
     assert found["verdict"].startswith("Cannot tell A worker reports OfTomorrow")

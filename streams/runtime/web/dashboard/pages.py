@@ -15,7 +15,7 @@ from yarl import URL
 
 from streams.runtime.faust.app import TransactionalApp
 from streams.runtime.faust.router import BoundedRouter
-from streams.runtime.web.dashboard.board import Board
+from streams.runtime.web.dashboard.board import Board, Seen
 from streams.runtime.web.dashboard.html import SECURITY_HEADERS, Markup, document, element
 from streams.runtime.web.dashboard.sections import PartSection, sections
 from streams.runtime.web.rules import Rule
@@ -71,13 +71,18 @@ class Dashboard:
         self._board: Board | None = None
         self._own = own
         self._viewers = 0
+        self._shown: Sequence[Seen] = ()
+        self._sections: dict[str, Markup] = {}
 
     async def sections(self) -> dict[str, Markup]:
         """Return the sections of the page as of now."""
         if self._board is None:  # the router exists only once the application is configured
             self._board = Board(GroupWorkers(self._app), self._own, URL(str(self._app.conf.canonical_url)))
         workers = await self._board.look()
-        return await self._app.pages.build(lambda: sections(workers, self._rules, self._parts))
+        if workers is not self._shown:  # the board returns the same list to all who look within a moment
+            self._sections = await self._app.pages.build(lambda: sections(workers, self._rules, self._parts))
+            self._shown = workers
+        return self._sections
 
     async def page(self) -> str:
         """Return the whole page."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final
 
 from streams.runtime.web.dashboard.alert_log import alerts_section
@@ -38,17 +39,28 @@ def sections(workers: Sequence[Seen], rules: Sequence[Rule], parts: Mapping[str,
     """Return the HTML of each section, keyed by the id of its element."""
     answering = own_snapshots(workers)
     judgement = judge(workers, rules)
-    return {
-        "verdict": verdict(judgement),
-        "faults": faults(judgement),
-        "figures": figures(answering),
-        "charts": charts(answering),
-        **{name: _part(name, section, answering) for name, section in parts.items()},
-        "workers": worker_table(workers),
-        "partitions": partition_table(workers),
-        "letters": letters(answering),
-        "alerts": alerts_section(workers, rules),
+    found: dict[str, Callable[[], Markup]] = {
+        "verdict": lambda: verdict(judgement),
+        "faults": lambda: faults(judgement),
+        "figures": lambda: figures(answering),
+        "charts": lambda: charts(answering),
+        **{name: partial(_part, name, section, answering) for name, section in parts.items()},
+        "workers": lambda: worker_table(workers),
+        "partitions": lambda: partition_table(workers),
+        "letters": lambda: letters(answering),
+        "alerts": lambda: alerts_section(workers, rules),
     }
+    versions = {seen.snapshot.get("version") for seen in workers if seen.snapshot is not None}
+    return {name: render() if len(versions) < 2 else _tolerant(render) for name, render in found.items()}
+
+
+def _tolerant(render: Callable[[], Markup]) -> Markup:
+    """Return a section of workers of several versions, as during an upgrade, which may not say the same things."""
+    try:
+        return render()
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        why = f"Not shown, as the workers are of several versions ({type(error).__name__})."
+        return element("p", why, class_="quiet")
 
 
 def _part(name: str, section: PartSection, answering: Sequence[Snapshot]) -> Markup:
