@@ -7,7 +7,7 @@ DOCS_VENV := .venv-docs
 STACK := $(BIN)/python -m stack
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit test-streams test-lake test-nightly faults bench bench-latency bench-state bench-partitions bench-source bench-warehouse bench-batch charts check style docs reference fmt lock up down status
+.PHONY: help demo test unit test-streams test-lake test-nightly faults bench bench-latency bench-state bench-partitions bench-source bench-viewers bench-warehouse bench-batch charts check style docs reference fmt lock up down status
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 16
@@ -49,6 +49,9 @@ bench-partitions: $(VENV)/ready ## measure memory and the event loop with many p
 
 bench-warehouse: $(VENV)/ready ## measure rows per second into the warehouse, three ways, and its delay; options CHANGES=200000 SECONDS=20
 	@$(BIN)/python -m bench warehouse $(if $(CHANGES),--changes $(CHANGES)) $(if $(SECONDS),--seconds $(SECONDS))
+
+bench-viewers: $(VENV)/ready ## measure what viewers of the page cost a worker, with and without them in one run; option VIEWERS=5
+	@$(BIN)/python -m bench viewers $(if $(VIEWERS),--viewers $(VIEWERS))
 
 bench-source: $(VENV)/ready ## measure the capture of changes from MariaDB and PostgreSQL; options RATE=200 SECONDS=30 QUIET=300
 	@$(BIN)/python -m bench source $(if $(RATE),--rate $(RATE)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(QUIET),--quiet $(QUIET))

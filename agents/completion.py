@@ -25,6 +25,7 @@ from streams.runtime.partition.turn import TRACEPARENT, Turn
 from streams.runtime.state.store import Entry
 from streams.topics import DEAD_LETTERS, ORDER_AMENDED, ORDER_FINAL, ORDER_INCOMPLETE
 from tables.order_cache import CachedOrder
+from tables.order_events import OrderEvents
 from tables.order_state import CODEC
 
 Published = CompleteOrder | AmendedOrder | IncompleteOrder
@@ -62,6 +63,7 @@ class OrderCompletion:
     Args:
         payment_method_wait_s: maximum time in seconds that an order waits for an unknown payment method.
         order_log: writes optional log lines about single orders.
+        events: remembers for people what happened to single orders.
 
     Attributes:
         counts: `completed`, `amended`, `overdue` (reported as incomplete for too long), `products_incomplete` (orders
@@ -79,6 +81,7 @@ class OrderCompletion:
         timers: OrderTimers,
         order_log: OrderLog,
         app_id: str,
+        events: OrderEvents | None = None,
     ) -> None:
         self._counts: Counter[str] = Counter(
             completed=0, amended=0, overdue=0, products_incomplete=0, payment_methods_unknown=0
@@ -86,7 +89,8 @@ class OrderCompletion:
         self._payment_methods = payment_methods
         self._wait_s = payment_method_wait_s
         self._guard = guard
-        self._claim_filter = ClaimFilter(guard, app_id, order_log)
+        self._events = events or OrderEvents()
+        self._claim_filter = ClaimFilter(guard, app_id, order_log, self._events)
         self._cache = cache
         self._timers = timers
         self._log = order_log
@@ -133,6 +137,7 @@ class OrderCompletion:
     def committed(self, turn: Turn, partition: PartitionView) -> None:
         """Count and log the published orders, mark complete orders as emitted, and update the order cache."""
         emitted = []
+        self._events.committed(turn, [_topic_of[type(outcome)] for outcome in turn.outcomes], partition.number)
         for outcome in turn.outcomes:
             self._counts[_count_of[type(outcome)]] += 1
             if type(outcome) is CompleteOrder:

@@ -5,6 +5,7 @@ python -m bench latency [--system NAME,…] [--partitions N,…] [--rates N,…]
 python -m bench state [--orders N,…]                                      a worker's state: restore, size, failover
 python -m bench partitions [--cases PARTITIONS/WORKERS,…]                  memory and event loop with many partitions
 python -m bench warehouse [--changes N] [--seconds N]                     rows into PostgreSQL, three ways; delays
+python -m bench viewers [--viewers N] [--turns N] [--seconds N]           what viewers of the page cost a worker
 python -m bench source [--rate N] [--seconds N] [--customers N] [--quiet N] capture from MariaDB and from PostgreSQL
 python -m bench batch [--system NAME,…] [--case NAME,…] [--size N] [--repeat N]    lake, compared with plain pipelines
 """
@@ -18,7 +19,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from bench import chart, latency, partitions, source, state, warehouse
+from bench import chart, latency, partitions, source, state, viewers, warehouse
 from bench.ending import no_process_left
 from bench.figures import medians, table
 from bench.inputs import INPUTS, Input
@@ -54,6 +55,7 @@ def parser() -> argparse.ArgumentParser:
     _add_source(actions)
     _add_partitions(actions)
     _add_warehouse(actions)
+    _add_viewers(actions)
     add_batch(actions, say)
     return made
 
@@ -118,6 +120,14 @@ def _add_warehouse(actions: Any) -> None:
     loading.set_defaults(run=run_warehouse)
 
 
+def _add_viewers(actions: Any) -> None:
+    page = actions.add_parser("viewers", help="measure what viewers of the page / cost a worker")
+    page.add_argument("--viewers", type=_positive, default=5, help="viewers at once (default: 5)")
+    page.add_argument("--turns", type=_positive, default=5, help="turns with viewers, and as many without (default: 5)")
+    page.add_argument("--seconds", type=_positive, default=10, help="length of a turn in seconds (default: 10)")
+    page.set_defaults(run=run_viewers)
+
+
 def run_stream(asked: argparse.Namespace) -> int:
     """Measure the stream, print a table and write `.bench/stream.json`; draw the chart if all systems were measured."""
     fetch(asked.systems, say)
@@ -165,6 +175,12 @@ def run_partitions(asked: argparse.Namespace) -> int:
 def run_warehouse(asked: argparse.Namespace) -> int:
     """Measure the warehouse, and write `.bench/warehouse.json`."""
     write_json("warehouse", warehouse.measured(asked.changes, seconds=asked.seconds, say=say))
+    return 0
+
+
+def run_viewers(asked: argparse.Namespace) -> int:
+    """Measure what viewers of the page cost, and write `.bench/viewers.json`."""
+    write_json("viewers", viewers.measured(asked.viewers, turns=asked.turns, seconds=asked.seconds, say=say))
     return 0
 
 

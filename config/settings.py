@@ -188,6 +188,7 @@ class WorkerSettings(DeploymentSettings):
     web_token: str | None = setting("WEB_TOKEN", parsing.token, None, secret=True)
     web_peers: tuple[str, ...] = setting("WEB_PEERS", parsing.web_addresses, ())
     web_tables: bool = setting("WEB_TABLES", parsing.flag, False)
+    connect_url: str | None = setting("CONNECT_URL", parsing.url("http", "https"), None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,6 +207,7 @@ class OrdersSettings(WorkerSettings):
     order_log: bool = setting("ORDER_LOG", parsing.flag, False)
     incomplete_after_s: float = setting("INCOMPLETE_AFTER_S", parsing.number(0, 365 * 86_400), 3_600.0)
     order_retention_s: float = setting("ORDER_RETENTION_S", parsing.number(0, 100 * 365 * 86_400), 0.0)
+    figures_prefix: str | None = setting("METRICS_KEY_PREFIX", parsing.text, None)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -65,5 +65,5 @@ declare_pages(
     app,
     counted={"archive": sink},
     figures=lambda: {"waiting": sink.waiting()},
-    collector=WaitingCollector(sink.waiting),
+    collectors=[WaitingCollector(sink.waiting)],
 )

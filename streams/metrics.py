@@ -23,6 +23,7 @@ from config.settings_group import read_or_exit
 from streams.adapters.redis import RedisClient
 from streams.model.figures import FigureOf, customer_figures, item_figures, order_figures, plain_figure
 from streams.runtime.web.pages import declare_pages
+from streams.source_parts import source_parts
 from streams.topics import topic_under
 from streams.worker import transactional_app
 from tables import figures
@@ -70,4 +71,10 @@ for table in definition.tables:
     agents.append(app.agent(topic, name=f"metrics-{table.name}")(submitting(fold)))
 
 app.start_with(sink)
-declare_pages(app, counted={"metrics": sink}, figures=sink.newest.figures, collector=sink.newest)
+declare_pages(
+    app,
+    counted={"metrics": sink},
+    figures=sink.newest.figures,
+    collectors=[sink.newest],
+    parts=source_parts(app, redis, settings, figures_prefix=settings.key_prefix),
+)

@@ -30,6 +30,7 @@ from streams.model.change import change_decoder
 from streams.model.order import OrderColumns, OrderDetailColumns
 from streams.runtime.partition.origins import OriginRule
 from streams.runtime.web.pages import Part, declare_pages
+from streams.source_parts import source_parts
 from streams.topics import (
     APPENDED_HEADERS,
     DEAD_LETTERS,
@@ -40,6 +41,7 @@ from streams.topics import (
 )
 from streams.worker import transactional_app
 from tables import order_cache, order_state
+from tables.order_events import OrderEvents
 from tables.payment_methods import PaymentMethods
 from tables.source_epochs import begun_epoch
 from tables.views import incomplete
@@ -48,6 +50,7 @@ from tables.views import orders as views
 from tables.views.incomplete import IncompleteCollector
 from tables.views.lake import LakeRecords, lake_section
 from tables.views.people import waiting_orders
+from tables.views.redis_memory import RedisMemory, RedisMemoryCollector
 from tables.views.rules import ORDER_RULES
 
 kafka, redis, settings = read_or_exit(KafkaSettings, RedisSettings, OrdersSettings)
@@ -94,6 +97,8 @@ cache = (
     else order_cache.NoCache()
 )
 
+events = OrderEvents()
+
 # Output: see `agents/completion.py`.
 completion = OrderCompletion(
     payment_methods=payment_methods,
@@ -103,6 +108,7 @@ completion = OrderCompletion(
     timers=OrderTimers(incomplete_after_s=settings.incomplete_after_s, retention_s=settings.order_retention_s),
     order_log=OrderLog(enabled=settings.order_log),
     app_id=settings.orders_app_id,
+    events=events,
 )
 app.pipeline(
     order_state.NAME,
@@ -117,16 +123,22 @@ app.pipeline(
     ),
 )
 lake = LakeRecords(RedisClient(redis.url, database=lake_records.DATABASE), settings.dataset)
-app.start_with(payment_methods, guard, cache, lake)
+more = source_parts(app, redis, settings, figures_prefix=settings.figures_prefix)
+memory = RedisMemory(RedisClient(redis.url, database=locks.DATABASE))
+app.start_with(payment_methods, guard, cache, lake, memory)
 order = app.agent(orders, name="order")(order_agent)
 details = app.agent(order_details, name="order_details")(order_details_agent)
-views.declare(app, state)
+views.declare(app, state, events)
 declare_pages(
     app,
     counted={"orders": completion, "guard": guard, "cache": cache, "payment_methods": payment_methods},
-    figures=lambda: {**incomplete.figures(app), "lake": lake.figures()},
-    collector=IncompleteCollector(app),
+    figures=lambda: {**incomplete.figures(app), "lake": lake.figures(), "connector": more["connector"].figures()},
+    collectors=[IncompleteCollector(app), RedisMemoryCollector(memory)],
     rules=ORDER_RULES,
     published=lambda: completion.counts["completed"],
-    parts={"waiting": waiting_orders(app, state), "lake": Part(figures=lake.figures, section=lake_section)},
+    parts={
+        "waiting": waiting_orders(app, state),
+        "lake": Part(figures=lake.figures, section=lake_section),
+        **more,
+    },
 )

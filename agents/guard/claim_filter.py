@@ -12,6 +12,7 @@ from agents.order_log import OrderLog
 from streams.model.order_life import deny, restate
 from streams.model.published import AmendedOrder, CompleteOrder
 from streams.runtime.partition.turn import Turn
+from tables.order_events import OrderEvents
 
 _DENIALS: Final = {Answer.HELD, Answer.EMITTED_ELSEWHERE, Answer.EMITTED_BY_US}
 
@@ -24,11 +25,12 @@ class ClaimFilter:
             this deployment, had claimed or emitted them; an order counts once, however often it is claimed again.
     """
 
-    def __init__(self, guard: Guard, app_id: str, order_log: OrderLog) -> None:
+    def __init__(self, guard: Guard, app_id: str, order_log: OrderLog, events: OrderEvents | None = None) -> None:
         self.counts: Counter[str] = Counter(duplicates_prevented=0)
         self._guard = guard
         self._app_id = app_id
         self._log = order_log
+        self._events = events or OrderEvents()
 
     def token(self, incarnation: str) -> str:
         """Return the token of this application's claims, given the identifier (incarnation) of a partition's state."""
@@ -44,6 +46,7 @@ class ClaimFilter:
         if not claims:
             return
         answers = await self._guard.claim(claims, self.token(incarnation))
+        self._events.answered([claim.order_id for claim in claims], [answer.name.lower() for answer in answers])
         denied = {c.order_id: answer for c, answer in zip(claims, answers, strict=True) if answer in _DENIALS}
         if denied:
             self._count(denied, {claim.order_id for claim in claims if claim.was_denied})

@@ -17,6 +17,7 @@ import yaml
 
 from config.definition import Definition, Table
 from config.kafka_security import java_client
+from config.naming import connector_name as connector_name
 from config.settings import ConnectSettings
 from stack.errors import StackError
 from streams.model.position import with_epoch
@@ -46,11 +47,6 @@ class TableKey:
 
     table: str
     column: str
-
-
-def connector_name(dataset: str) -> str:
-    """Return the name of a dataset's connector in Kafka Connect."""
-    return f"{dataset}-connector"
 
 
 def connector_settings(definition: Definition, settings: ConnectSettings, *, epoch: int = 0) -> dict[str, str]:

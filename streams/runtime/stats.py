@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence, Sized
 from typing import Any, Final, Protocol
 
+from streams.runtime.refusals import Refusals
+
 SECONDS_BOUNDS: Final = (
     0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.075, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0,
 )  # fmt: skip
@@ -55,8 +57,16 @@ class TurnCounts(Protocol):
         """Kafka timestamps of the records that led to the turn's outputs, in milliseconds since 1970."""
 
     @property
+    def behind(self) -> tuple[int, int] | None:
+        """Of the newest change, the milliseconds from its commit in the source to Kafka, and its Kafka timestamp."""
+
+    @property
     def rejected(self) -> Sized:
         """Dead letters of the turn, one for each record that could not be processed."""
+
+    @property
+    def reasons(self) -> Iterable[str]:
+        """The reason of each dead letter."""
 
     @property
     def counts(self) -> Mapping[str, int]:
@@ -76,6 +86,9 @@ class RuntimeStats:
         commit_seconds: duration of each turn's transaction and local write.
         turn_records: number of records per turn, all source topics together.
         loop_seconds: time by which a callback of the event loop ran late, because the loop was held by others.
+        refusals: dead letters by reason.
+        behind: milliseconds from the newest change's commit in the source to Kafka, and the Unix time at which it got
+            there; None before the first change.
         phase_seconds: total duration of all turns by phase, one of `PHASES`.
         visible_seconds: time from the Kafka timestamp of a source record to the commit of the output it led to.
     """
@@ -89,6 +102,8 @@ class RuntimeStats:
         self.turn_records = Distribution(RECORDS_BOUNDS)
         self.visible_seconds = Distribution(SECONDS_BOUNDS)
         self.loop_seconds = Distribution(SECONDS_BOUNDS)
+        self.refusals = Refusals()
+        self.behind: tuple[int, float] | None = None
         self.phase_seconds: dict[str, float] = dict.fromkeys(PHASES, 0.0)
 
     def waited(self, seconds: float) -> None:
@@ -119,9 +134,12 @@ class RuntimeStats:
         self.turn_records.observe(records)
         now_ms = time.time() * 1000
         self.visible_seconds.observe_all([max(0.0, now_ms - at_ms) / 1000 for at_ms in turn.caused_at_ms])
+        if turn.behind is not None:
+            self.behind = turn.behind[0], turn.behind[1] / 1000
         self.counters["records"] += records
         self.counters["outputs"] += outputs
         self.counters["refused"] += len(turn.rejected)
+        self.refusals.note(turn.reasons, now_ms / 1000)
         self.counters.update(turn.counts)
 
     def as_dict(self) -> dict[str, Any]:

@@ -15,10 +15,14 @@ from streams.runtime.faust.router import ROUTED
 from streams.runtime.faust.table import NotHere, TransactionalTable
 from streams.runtime.web.dashboard.html import SECURITY_HEADERS
 from streams.runtime.web.pages import open_partitions, partitions
+from tables.order_events import OrderEvents
 from tables.views import incomplete
 from tables.views.people import order_page
 
 MOST_LISTED: Final = 200
+
+MOVING: Final = 503
+"""Status while no worker has the order: its partition is opened by another one, or its worker has just ended."""
 
 
 def order_view(order_id: str, state: OrderState) -> dict[str, Any]:
@@ -53,7 +57,13 @@ def _named(row: Any) -> dict[str, Any]:
     return {name: getattr(row, name) for name in row.__struct_fields__}
 
 
-def declare(app: TransactionalApp, orders: TransactionalTable) -> None:
+def _for_people(view: View, order_id: str, response: Response) -> Response:
+    answer = msgspec.json.decode(cast(bytes, cast(web.Response, response).body))
+    page = order_page(order_id, answer, is_moving=response.status == MOVING)
+    return view.html(page, status=response.status, headers=dict(SECURITY_HEADERS))
+
+
+def declare(app: TransactionalApp, orders: TransactionalTable, events: OrderEvents) -> None:
     """Add the views of orders to the application.
 
     Any worker serves `/orders/{order_id}/`, by asking the worker that owns the order; a browser gets a page for people.
@@ -73,8 +83,7 @@ def declare(app: TransactionalApp, orders: TransactionalTable) -> None:
         response: Response = await cast(Any, found)(view, request, order_id=order_id)
         if "text/html" not in request.headers.get("Accept", "") or ROUTED in request.headers:
             return response
-        answer = msgspec.json.decode(cast(bytes, cast(web.Response, response).body))
-        return view.html(order_page(order_id, answer), status=response.status, headers=dict(SECURITY_HEADERS))
+        return _for_people(view, order_id, response)
 
     @app.table_route(table=orders, match_info="order_id")
     async def found(view: View, request: Request, order_id: str) -> Response:
@@ -92,4 +101,4 @@ def declare(app: TransactionalApp, orders: TransactionalTable) -> None:
             return view.json({"error": f"the state of order {order_id} cannot be decoded: {error}"}, status=500)
         if state is None:
             return view.json({"error": f"order {order_id} is unknown: no change of it has been processed"}, status=404)
-        return view.json(order_view(order_id, state))
+        return view.json({**order_view(order_id, state), "events": events.of(order_id)})

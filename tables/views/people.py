@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -15,6 +16,7 @@ from tables.views import incomplete
 
 MOST_ORDERS: Final = 10
 MOST_LINES: Final = 200
+_MOVING: Final = " Its partition is being opened elsewhere, which takes seconds. Nothing is lost; load this page again."
 _YES_OR_NO: Final = {True: "yes", False: "no", None: None}
 
 
@@ -45,9 +47,17 @@ def link_to(order_id: str) -> Markup:
     return element("a", order_id, href=f"/orders/{quote(order_id, safe='')}/")
 
 
-def order_page(order_id: str, view: Mapping[str, Any]) -> str:
-    """Return the life of an order for people, from the view `/orders/{order_id}/` of the worker that owns it."""
-    if "error" in view:
+def order_page(order_id: str, view: Mapping[str, Any], *, is_moving: bool = False) -> str:
+    """Return the life of an order for people, from the view `/orders/{order_id}/` of the worker that owns it.
+
+    Args:
+        is_moving: whether no worker can answer at the moment, because another one takes the order over.
+    """
+    if is_moving:
+        word = element("strong", "Moves to another worker")
+        why = element("p", view.get("error"), class_="quiet")
+        body = element("section", element("p", word, _MOVING, class_="behind"), why, id="verdict")
+    elif "error" in view:
         sentence = element("p", element("strong", "Cannot tell"), " ", view["error"], class_="unknown")
         body = element("section", sentence, id="verdict")
     else:
@@ -84,7 +94,8 @@ def _life(view: Mapping[str, Any]) -> Iterator[Markup]:
     """
     seen = (("First change", view.get("first_seen_at")), ("Newest change", view.get("changed_at")))
     facts = [*seen, ("Reported as incomplete for too long", _YES_OR_NO[view.get("reported")])]
-    yield table("What happened", ("", "When, by the database's clock"), facts)
+    yield table("Its first and newest change", ("", "When, by the database's clock"), facts)
+    yield _events(view)
     row = view["row"]
     if row is not None:
         rows = [(name, row[name]) for name in row if name != "position"]
@@ -98,6 +109,30 @@ def _life(view: Mapping[str, Any]) -> Iterator[Markup]:
     ]
     caption = f"Product lines: {len(lines)}" + (f", the first {len(shown)}" if len(lines) > len(shown) else "")
     yield table(caption, ("Product", "Quantity", "Now", "Position of its newest change"), shown)
+
+
+def _events(view: Mapping[str, Any]) -> Markup:
+    """Return what its worker remembers; one of an older version says nothing."""
+    if "events" not in view:
+        return joined(element("h2", "What happened"), element("p", "Its worker is of a version that does not say."))
+    rows = [
+        (
+            _instant(event["at"]),
+            event["what"],
+            "/".join(str(part) for part in event["place"]) if event.get("place") else None,
+            _place(event) if "position" in event else None,
+            _instant(event["changed_at"]) if event.get("changed_at") else None,
+            event.get("details"),
+        )
+        for event in view["events"]["list"]
+    ]
+    since = f"Its worker remembers the newest changes only, all of them since {_instant(view['events']['since'])}."
+    heads = ("When (UTC)", "What", "Topic/partition/offset", "Position", "Committed in the source", "Columns")
+    return joined(table("What happened", heads, rows), element("p", since, class_="quiet"))
+
+
+def _instant(moment: float) -> str:
+    return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%d %H:%M:%S.%f}"[:-3]
 
 
 def _place(row: Mapping[str, Any]) -> Markup:

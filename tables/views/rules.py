@@ -28,6 +28,14 @@ def _held(past: Past) -> str | None:
     return f"{number} complete orders are claimed by another deployment" if number else None
 
 
+def _connector_down(past: Past) -> str | None:
+    events = past.now.events
+    if events.get("connector.unanswered"):
+        return "Kafka Connect does not answer any more"
+    number = events.get("connector.failed", 0)
+    return f"the connector, or tasks of it, do not run: {number}" if number else None
+
+
 def _lake_different(past: Past) -> str | None:
     number = past.now.events.get("lake.tables_different", 0)
     return f"{number} tables of the lake differ" if number else None
@@ -44,7 +52,7 @@ ORDER_RULES: Final[Sequence[Rule]] = (
         impact="No change of the source reaches Kafka; all are read later, as long as the source keeps its log.",
         do="millrace connector status",
         docs=f"{RUNBOOKS}/source-failover.md",
-        find=None,
+        find=_connector_down,
     ),
     Rule(
         name="LakeStale",
@@ -80,6 +88,17 @@ ORDER_RULES: Final[Sequence[Rule]] = (
         impact="Changes arrive late, and the source keeps its log until its disk is full or its limit is reached.",
         do="millrace connector status",
         docs="docs/operate/postgres-source.md",
+        find=None,
+    ),
+    Rule(
+        name="RedisFillsUp",
+        expression="predict_linear(millrace_redis_used_bytes[6h], 86400) > millrace_redis_limit_bytes",
+        for_s=1_800,
+        verdict=Verdict.PERSON,
+        summary="The memory of the Redis with the locks is full within a day",
+        impact="Redis then refuses new locks, and complete orders wait.",
+        do="millrace doctor redis",
+        docs=f"{RUNBOOKS}/redis-lost.md#redis-is-nearly-full",
         find=None,
     ),
     Rule(

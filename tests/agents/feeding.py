@@ -16,6 +16,7 @@ from streams import orders as application
 from streams.model.published import PaymentMethod
 from streams.runtime.testing import StandIn
 from tables.order_cache import NoCache
+from tables.order_events import OrderEvents
 from tests.support.builders import COMMITTED_MS, created, detail_row, order_row, position
 from tests.support.fakes import KnownPaymentMethods
 from tests.unit.agents.deployment import impatient
@@ -49,7 +50,11 @@ class Agents:
 
 @asynccontextmanager
 async def agents_with(
-    *, guard: Guard | None = None, incomplete_after_s: float = 0, retention_s: float = 0
+    *,
+    guard: Guard | None = None,
+    incomplete_after_s: float = 0,
+    retention_s: float = 0,
+    events: OrderEvents | None = None,
 ) -> AsyncIterator[Agents]:
     """The agents with an order completion that has these settings."""
     completion = OrderCompletion(
@@ -60,6 +65,7 @@ async def agents_with(
         timers=OrderTimers(incomplete_after_s=incomplete_after_s, retention_s=retention_s, clock=impatient()),
         order_log=OrderLog(enabled=False),
         app_id="test",
+        events=events,
     )
     stand_in = StandIn(application.app, processor=completion)
     async with application.order.test_context() as order, application.details.test_context() as details:

@@ -26,6 +26,7 @@ from streams.model.figures import Figure, minutes_before
 from streams.runtime.faust.app import TransactionalApp
 from streams.runtime.partition.batch import OutputRecord
 from tables.figures import BULK, DATABASE, HIGH_VALUE, MOST_ALERTS, VELOCITY, FigureCommitter, FigureSink
+from tables.views.sales import LARGEST_RESULT_BYTES, Sales
 from tests.streams.orders.deployments import FedShop
 from tests.streams.warehouse.warehouse_rows import IdleWorker
 from tests.support.builders import order_row, updated
@@ -155,6 +156,28 @@ async def test_two_datasets_share_a_redis_only_with_keys_of_their_own(
         "metrics:counted:", "metrics:countries", "metrics:quantity:o7", "metrics:dataset", "alerts:bulk",
     )}  # fmt: skip
     await other.client.close()
+
+
+async def test_the_page_reads_what_was_counted_and_what_the_lake_has_published(
+    stack: Stack, sink: FigureSink, client: Any
+) -> None:
+    minute = minutes_before(time.time(), 2)[-1]
+    committer, _ = await opened(sink)
+    await add(committer, 1, Figure("read", AT_MS, country=("7", "DE")), placed("o1", 1_234, minute))
+    await add(committer, 2, placed("o2", 66, minute))
+    url = RedisSettings.read(stack.environment()).url
+    page = Sales(
+        RedisClient(url, database=DATABASE), RedisClient(url, database=DATABASE), prefix="", names=["t", "big"]
+    )
+    client.set("analytics:t", '{"table": "t", "time": "now", "rows": [{"segment": "Gold", "customers": 2}]}')
+    client.set("analytics:big", "x" * (LARGEST_RESULT_BYTES + 1))
+    await page.ask()
+    await page.on_stop()
+    found = page.figures()
+    assert (sum(found["orders"]), sum(found["cents"]), found["countries"]) == (2, 1_300, {"DE": 2})
+    assert found["results"] == [
+        {"name": "t", "time": "now", "heads": ["segment", "customers"], "rows": [["Gold", "2"]]}
+    ]
 
 
 async def test_high_values_and_bulk_raise_one_alert_each(sink: FigureSink, client: Any) -> None:

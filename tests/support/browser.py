@@ -111,6 +111,20 @@ class Browser:
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
 
+    def result(self, expression: str) -> Any:
+        """Return what a promise in the page gives."""
+        answer = self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
+        assert "exceptionDetails" not in answer, answer
+        return answer["result"].get("value")
+
+    def press(self, key: str) -> None:
+        """Press a key such as Tab or Enter, or type a character."""
+        text = {"Enter": "\r", "Tab": ""}.get(key, key)
+        code = {"Enter": 13, "Tab": 9}.get(key, ord(key[0]))
+        for kind in ("keyDown", "keyUp"):
+            more = {"text": text} if text and kind == "keyDown" else {}
+            self.call("Input.dispatchKeyEvent", type=kind, key=key, windowsVirtualKeyCode=code, **more)
+
     def text(self, selector: str) -> str:
         """Return the text of the first element, as it is shown."""
         return str(self.value(f"document.querySelector({msgspec.json.encode(selector).decode()}).innerText"))
@@ -124,12 +138,14 @@ class Browser:
             assert time.monotonic() < limit, f"{expression}: {self.value('document.body?.innerText')}"
             time.sleep(LOOK_S)
 
-    def resize(self, width: int, *, scheme: str = "light") -> None:
-        """Give the page another width and a light or dark scheme."""
+    def resize(self, width: int, *, scheme: str = "light", motion: str = "no-preference") -> None:
+        """Give the page another width, a light or dark scheme, and `reduce` or `no-preference` as to motion."""
         self.call(
             "Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=width < 600
         )
-        self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+        wishes = {"prefers-color-scheme": scheme, "prefers-reduced-motion": motion}
+        features = [{"name": name, "value": value} for name, value in wishes.items()]
+        self.call("Emulation.setEmulatedMedia", features=features)
 
     def screenshot(self, path: Path) -> None:
         """Save a picture of the whole page."""

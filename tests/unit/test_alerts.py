@@ -26,6 +26,7 @@ from streams.runtime.web.pages import CountedCollector
 from streams.runtime.web.rules import Rule
 from tables.views.archive import WaitingCollector
 from tables.views.incomplete import IncompleteCollector
+from tables.views.redis_memory import RedisMemory, RedisMemoryCollector
 from tables.views.rules import ORDER_RULES
 from tests.support.reference.monitoring import PANELS, dashboard_file
 from tests.test_docs import ROOT, anchors, assert_understood
@@ -49,7 +50,16 @@ def exposed() -> set[str]:
     comparison = Comparison(verdict="equal", at=0.0, different=[])
     lake = LakeCollector("shop", every_s=10, compared=lambda: comparison)
     lake.ran(0.0, [TableRun(layer="gold", table="orders")])
-    extra = [watch, lake, CountedCollector(counted), IncompleteCollector(empty), WaitingCollector(lambda: WAITING)]
+    memory = RedisMemory(cast(Any, None))
+    memory.used_bytes, memory.limit_bytes = 1, 2
+    extra = [
+        watch,
+        lake,
+        RedisMemoryCollector(memory),
+        CountedCollector(counted),
+        IncompleteCollector(empty),
+        WaitingCollector(lambda: WAITING),
+    ]
     text = exposition(app, LAGS, extra).decode()
     return {sample.name for family in text_string_to_metric_families(text) for sample in family.samples}
 

@@ -290,11 +290,11 @@ class PartitionTask:
         """Commit the turn and write its states to the store; return the changelog offset of the last state, if any."""
         states = [] if self._store is None else turn.encoded_states()
         changes = [OutputRecord(self._changelog, key, state) for key, state in states]
-        written = await self._committer.commit([*changes, *outputs, *turn.rejected], offsets)  # step 4
+        turn.written = await self._committer.commit([*changes, *outputs, *turn.rejected], offsets)  # step 4
         if self._store is None or not states:
             return None
         assert self._stored is not None
-        offset = written[self._changelog]
+        offset = turn.written[self._changelog]
         self._stored.note_time(turn.newest_ms)
         self._store.write(states, offset, turn.timer_changes())  # step 5
         return offset

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -55,9 +55,14 @@ class Turn:
         outcomes: objects to publish, in the order in which fold functions and timer callbacks returned them.
         caused_at_ms: Kafka timestamps (milliseconds since 1970) of the records that led to the outcomes of folds.
         rejected: dead letters for records that are unreadable, break a rule, or made their fold function fail.
+        reasons: the reason of each dead letter.
         counts: number of records by processing result (`folded`, `unchanged`, `left`, `after_retention`, `tombstones`,
             `malformed`, `rejected`, `failed`), and the changes whose source time was not plausible (`times_corrected`).
         traces: header `traceparent` of the newest record that led to an outcome of a key, if it has one.
+        behind: of the newest change, the milliseconds from its commit in the source to its Kafka timestamp, and that
+            timestamp; None if there is no change.
+        batches: the batches whose changes were folded.
+        written: last offset written to each output topic, once the turn is committed.
         newest_ms: newest plausible source time of the changes, in milliseconds since 1970; 0 if there is none.
     """
 
@@ -83,8 +88,12 @@ class Turn:
         self.caused_at_ms: list[int] = []
         self.traces: dict[bytes, bytes] = {}
         self.rejected: list[OutputRecord] = []
+        self.reasons: list[str] = []
         self.counts: Counter[str] = Counter()
+        self.batches: Sequence[tuple[RecordBatch, Fold]] = ()
+        self.written: Mapping[str, int] = {}
         self.newest_ms = 0
+        self.behind: tuple[int, int] | None = None
         self._timers_before: dict[bytes, Timer | None] = {}
 
     def fold(self, batches: Sequence[tuple[RecordBatch, Fold]]) -> None:
@@ -109,6 +118,7 @@ class Turn:
             for batch, fold in batches:
                 self._fold_batch(batch, self._guarded(fold))
                 yield
+        self.batches = batches
 
     def fire(self, timers: Sequence[tuple[bytes, TimerCallback]]) -> None:
         """Run the callbacks of due timers; if a key has no state, its callback receives a new state."""
@@ -163,8 +173,15 @@ class Turn:
                 if headers := records[index].headers:
                     self._keep_trace(key, headers)
         self.newest_ms = newest_ms
+        self._note_behind(batch)
         self.counts["folded"] += folded
         self.counts["unchanged"] += unchanged
+
+    def _note_behind(self, batch: RecordBatch) -> None:
+        """Note how long the last change of a batch took to Kafka; its time is 0 if the source does not say it."""
+        if batch.records and type(change := batch.changes[-1]) is Change and change.at_ms > 0:
+            written_ms = batch.records[-1].timestamp
+            self.behind = max(0, written_ms - change.at_ms), written_ms
 
     def _keep_trace(self, key: bytes, headers: Sequence[tuple[str, bytes | None]]) -> None:
         for name, value in headers:
@@ -218,6 +235,7 @@ class Turn:
     def _reject(self, fate: str, record: SourceRecord, reason: str) -> None:
         self.counts[fate] += 1
         self.rejected.append(self._dead_letter(record, reason))
+        self.reasons.append(reason)
 
     def _guarded(self, fold: Fold) -> Fold:
         """Wrap `fold` so that an unexpected error restores the previous state and rejects the change."""

@@ -157,6 +157,13 @@ class RuntimeCollector(Collector):
             "Unix time at which the worker was started.",
             value=self._app.stats.started_at,
         )
+        behind = self._app.stats.behind
+        if behind is not None:
+            yield GaugeMetricFamily(
+                "millrace_source_behind_seconds",
+                "Seconds from the newest change's commit in the source to Kafka.",
+                value=behind[0] / 1000,
+            )
         free = free_bytes(Path(self._app.conf.datadir))
         if free is not None:
             yield GaugeMetricFamily(

@@ -20,7 +20,7 @@ from streams.runtime.partition.lifecycle import PartitionState
 from streams.runtime.partition.processor import PartitionView
 from streams.runtime.web.dashboard.history import History
 from streams.runtime.web.dashboard.pages import declare_dashboard
-from streams.runtime.web.dashboard.sections import PartSection
+from streams.runtime.web.dashboard.sections import MOST_REASONS_SHOWN, PartSection
 from streams.runtime.web.metrics import CONTENT_TYPE, VERSION, counter, exposition
 from streams.runtime.web.rules import RULES, Figures, Rule
 
@@ -41,23 +41,24 @@ def declare_pages(
     *,
     counted: Mapping[str, Counted],
     figures: Callable[[], Mapping[str, Any]] = dict,
-    collector: Collector | None = None,
+    collectors: Sequence[Collector] = (),
     rules: Sequence[Rule] = RULES,
     published: Callable[[], int] | None = None,
     parts: Mapping[str, Part] = MappingProxyType({}),
 ) -> None:
-    """Add the pages `/`, `/stats/`, `/metrics` and `/health`.
+    """Add the pages `/`, `/stats/`, `/history`, `/metrics` and `/health`.
 
     Args:
         counted: components that count events, keyed by the name that the pages show.
         figures: returns additional figures for `/stats/`; called on each request.
-        collector: collects additional metrics for `/metrics`.
+        collectors: collect additional metrics for `/metrics`.
         rules: what is worth a person's attention.
         published: returns the number of results published since the start; by default, of all output records.
         parts: what only this application has on the page `/`, keyed by the id of the section (see `PARTS`).
     """
     own = OwnSnapshot(app, counted, figures, parts)
     own.remember(rules, published or (lambda: app.stats.counters["outputs"]))
+    _declare_small_pages(app, own)
     declare_dashboard(app, own.take, rules, {name: part.section for name, part in parts.items()})
 
     @app.page("/stats/", name="stats")
@@ -65,17 +66,23 @@ def declare_pages(
         lags = await app.partition_supervisor.offsets.lags()
         return await app.pages.build(lambda: view.json({**_own_figures(app, counted, lags), **figures()}))
 
+    @app.page("/metrics", name="metrics")
+    async def metrics(view: View, request: Request) -> Response:
+        found = [CountedCollector(counted), *collectors]
+        # `view.text` accepts no parameters in the content type.
+        lags = await app.partition_supervisor.offsets.lags()
+        text = await app.pages.build(lambda: exposition(app, lags, found))
+        return view.bytes(text, headers={"Content-Type": CONTENT_TYPE})
+
+
+def _declare_small_pages(app: TransactionalApp, own: OwnSnapshot) -> None:
+    @app.page("/history", name="history")
+    async def history(view: View, request: Request) -> Response:
+        return await app.pages.build(lambda: view.json(own.remembered()))
+
     @app.page("/health", name="health")
     async def health(view: View, request: Request) -> Response:
         return view.json(health_of(app), status=200 if app.partition_supervisor.is_ready else 503)
-
-    @app.page("/metrics", name="metrics")
-    async def metrics(view: View, request: Request) -> Response:
-        collectors = [CountedCollector(counted), *([] if collector is None else [collector])]
-        # `view.text` accepts no parameters in the content type.
-        lags = await app.partition_supervisor.offsets.lags()
-        text = await app.pages.build(lambda: exposition(app, lags, collectors))
-        return view.bytes(text, headers={"Content-Type": CONTENT_TYPE})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +119,10 @@ class OwnSnapshot:
         self._history = History(look=self.look, published=published, rules=rules)
         self._app.start_with(self._history)
 
+    def remembered(self) -> dict[str, Any]:
+        """Return the worker's speed and latency of the last quarter of an hour and of the last day."""
+        return self._history.memory()
+
     async def take(self) -> dict[str, Any]:
         """Return the snapshot."""
         lags = await self._app.partition_supervisor.offsets.lags()
@@ -125,6 +136,8 @@ class OwnSnapshot:
             "started_at": self._app.stats.started_at,
             "stats": {**_own_figures(self._app, self._counted, lags), **self._figures()},
             "alerts": history.alerts(),
+            "alert_log": history.alert_log.newest(),
+            "letters": self._app.stats.refusals.most_common(MOST_REASONS_SHOWN),
             "rates": history.rates(),
             "visible": history.visible(),
             "series": history.series(),

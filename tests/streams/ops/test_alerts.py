@@ -81,6 +81,15 @@ CASES: Final[Mapping[str, Case]] = {
     ),
     "LakeDifferent": one("millrace_lake_tables_different", {**A, "dataset": "d"}, "0x2 2x3 0x10", 120, 300),
     "SlotLag": one("millrace_slot_lag_bytes", {**A, "connector": "shop"}, "0x2 2000000000x20 0x10", 480, 780),
+    "RedisFillsUp": Case(
+        {
+            'millrace_redis_used_bytes{instance="a"}': "100000000+1000000x200 300000000x900",
+            'millrace_redis_limit_bytes{instance="a"}': "1000000000x1101",
+        },
+        A,
+        3_600,
+        28_800,
+    ),
     "OrdersOverdue": one("millrace_orders_total", {**A, "event": "overdue"}, "0x2 1x60", 120, 1_080),
     "OrdersHeld": one(
         "millrace_orders_incomplete", {**A, "reason": "held_by_another_deployment"}, "0x2 2x20 0x10", 450, 780

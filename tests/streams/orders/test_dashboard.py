@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
@@ -15,8 +18,11 @@ from typing import Final
 import pytest
 import requests
 
+from config.settings import CacheSettings
 from demo.workers import Worker
+from stack.job import Job
 from tests.streams.orders.deployments import FedShop, stats_of
+from tests.support.axe import axe_script, serious_faults
 from tests.support.browser import Browser
 from tests.support.prometheus import Prometheus
 from tests.support.server_waiting import until
@@ -24,6 +30,14 @@ from tests.support.server_waiting import until
 SESSION_S: Final = 6
 ODD: Final = "<script>document.title='x'</script>&\"' /?"
 WIDTHS: Final = (375, 1_440)
+FOCUSABLE: Final = "a[href], button, input, summary, [tabindex='0']"
+PLACE_OF_FOCUS: Final = f'[...document.querySelectorAll("{FOCUSABLE}")].indexOf(document.activeElement)'
+RATE_NOW: Final = (
+    "[...document.querySelectorAll('dl div')].find(d => d.children[0].innerText === 'Published/s, now')"
+    ".children[1].innerText"
+)
+LOAD_RATE, LOAD_S = 200, 30
+FIGURES: Final = {"Changes processed": "records", "Records published": "outputs", "Dead letters": "refused"}
 
 
 @pytest.fixture
@@ -81,11 +95,7 @@ def test_the_page_shows_the_figures_of_all_workers_and_stays_current(fed: FedSho
     browser.open(f"{workers[1].url}/")
     browser.until(shows("#verdict", "Right"))
     browser.until(shows("#verdict", "2 of 2 workers. 1 order waits to be complete. No dead letters"))
-    for name, count in (
-        ("Changes processed", "records"),
-        ("Records published", "outputs"),
-        ("Dead letters", "refused"),
-    ):
+    for name, count in FIGURES.items():
         until(lambda n=name, c=count: figure(browser, n) == total(workers, c), name)  # type: ignore[misc]
     fed.orders(20)
     fed.wait_emitted()
@@ -94,13 +104,90 @@ def test_the_page_shows_the_figures_of_all_workers_and_stays_current(fed: FedSho
     browser.until("document.querySelectorAll('polyline').length === 2", 40)
     for width in WIDTHS:
         for scheme in ("light", "dark"):
-            browser.resize(width, scheme=scheme)
+            browser.resize(width, scheme=scheme, motion="reduce" if scheme == "dark" else "no-preference")
             assert browser.value("document.documentElement.scrollWidth <= window.innerWidth")
+            assert browser.value("document.getAnimations().length") == 0
             picture(browser, f"right-{width}-{scheme}")
     browser.value("document.querySelector('#waiting a').click()")
     browser.until(shows("h1", waiting))
     assert "Products still missing: 1." in browser.text("#verdict")
+    assert "guard: acquired" not in browser.text("main"), "the order was not complete, so nobody asked for its lock"
+    assert browser.text("main").count("folded") == 3
     picture(browser, "order")
+    browser.open(f"{workers[0].url}/orders/{fed.complete[0]}/")
+    browser.until(shows("#verdict", "Published to order_final"))
+    assert re.search(r"guard: acquired[\s\S]*published\s+order_final/\d+/\d+", browser.text("main"))
+
+
+def test_the_keyboard_alone_reaches_everything(fed: FedShop, browser: Browser) -> None:
+    worker = fed.deployment().worker()
+    waiting = fed.order(num_products=3, lines=2)
+    browser.resize(WIDTHS[0])
+    browser.open(f"{worker.url}/")
+    browser.until("document.querySelector('#waiting a') !== null && document.querySelector('summary') !== null", 60)
+    reached = set()
+    for _ in range(browser.value(f"document.querySelectorAll({FOCUSABLE!r}).length") + 2):
+        browser.press("Tab")
+        reached.add(browser.value(PLACE_OF_FOCUS))
+        assert browser.value(
+            "document.activeElement.matches(':focus-visible') || document.activeElement.tagName === 'BODY'"
+        )
+    assert browser.value(f"[...document.querySelectorAll({FOCUSABLE!r})].length") == len(reached - {-1})
+    browser.value("document.querySelector('summary').focus()")
+    browser.press("Enter")
+    browser.until("document.querySelector('details').open")
+    browser.value("document.querySelector('input').focus()")
+    for character in waiting:
+        browser.press(character)
+    browser.press("Enter")
+    browser.until(shows("h1", waiting))
+
+
+@pytest.mark.nightly  # `tests/unit/dashboard/test_html.py` checks names and headings on every push
+def test_a_checker_of_accessibility_finds_nothing_serious(fed: FedShop, browser: Browser) -> None:
+    script = axe_script(CacheSettings.read().expanded(), Job(print, threading.Event()))
+    deployment = fed.deployment()
+    workers = [deployment.worker(), deployment.worker()]
+    waiting = fed.order(num_products=3, lines=2)
+    fed.write_raw("orders", "x", b"no change")
+    fed.wait_emitted()
+    for path, ready in (("/", "document.querySelectorAll('polyline').length > 1"), (f"/orders/{waiting}/", "true")):
+        for width in WIDTHS:
+            for scheme in ("light", "dark"):
+                browser.resize(width, scheme=scheme)
+                browser.open(f"{workers[0].url}{path}")
+                browser.until(ready, 60)
+                picture(browser, f"axe-{'page' if path == '/' else 'order'}-{width}-{scheme}")
+                assert serious_faults(browser, script) == [], (path, width, scheme)
+
+
+@pytest.mark.nightly  # `test_the_page_shows_the_figures_of_all_workers_and_stays_current` compares them at rest
+def test_the_page_shows_true_figures_under_load(fed: FedShop, browser: Browser) -> None:
+    deployment = fed.deployment()
+    workers = [deployment.worker(), deployment.worker()]
+    browser.open(f"{workers[0].url}/")
+    browser.until(shows("#verdict", "2 of 2 workers"))
+    began = time.monotonic()
+    rates = []
+    for second in range(1, LOAD_S + 1):
+        fed.orders(LOAD_RATE)
+        if second % 5 == 0:
+            floor, shown, ceiling = [], [], []
+            for name, count in FIGURES.items():
+                floor.append(figure(browser, name))
+                shown.append(total(workers, count))
+                until(lambda n=name, least=shown[-1]: figure(browser, n) >= least, name)  # type: ignore[misc]
+                ceiling.append(total(workers, count))
+            assert floor <= shown <= ceiling
+            rates.append(browser.value(RATE_NOW))
+        time.sleep(max(0.0, began + second - time.monotonic()))
+    seconds = time.monotonic() - began
+    fed.wait_emitted()
+    picture(browser, "under-load")
+    until(lambda: figure(browser, "Records published") == len(fed.complete), "the oracle's number of orders")
+    assert figure(browser, "Changes processed") == total(workers, "records") == 2 * len(fed.complete)
+    oracle = len(fed.complete) / seconds
+    assert max(float(rate.replace(",", "")) for rate in rates) == pytest.approx(oracle, rel=0.3)
 
 
 def test_an_odd_order_id_is_shown_as_text(fed: FedShop, browser: Browser) -> None:

@@ -44,6 +44,11 @@ PANELS: Final[Sequence[tuple[str, str, Mapping[str, str]]]] = (
     ("Held up by open transactions", "s", {"{{topic}}/{{partition}}": "millrace_held_up_seconds"}),
     ("Waiting to be archived", "s", {"{{partition}}": "millrace_archive_waiting_seconds"}),
     ("Free on the state's disk", "bytes", {"{{instance}}": "millrace_disk_free_bytes"}),
+    (
+        "Memory of Redis",
+        "bytes",
+        {"used": "max(millrace_redis_used_bytes)", "limit": "max(millrace_redis_limit_bytes)"},
+    ),
     ("Workers", "short", {"{{app}} {{version}}": "count by (app, version) (millrace_build_info)"}),
 )
 """Title, unit and queries of each panel; a query is keyed by its legend."""

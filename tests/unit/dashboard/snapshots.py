@@ -54,7 +54,12 @@ def snapshot(partitions: int = 2, **changed: Any) -> dict[str, Any]:
         "alerts": [],
         "rates": {"now": 2.0, "quarter_hour": 1.0, "day": 0.5, "records": 10.0},
         "visible": {"quarter_hour": [0, 0, 0, 0, 10, *NO_OUTPUTS[5:]], "day": [*NO_OUTPUTS]},
-        "series": {"rate": [1.0] * 89, "p99": [0.123] * 89},
+        "series": {
+            "rate": [1.0] * 90,
+            "p99": [0.123] * 90,
+            "day_rate": [123.4] * 96,
+            "day_p99": [0.123] * 96,
+        },
         "waiting": {},
     }
     return {**whole, **changed}

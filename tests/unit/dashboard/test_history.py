@@ -15,7 +15,8 @@ from faust.exceptions import ConsumerNotStarted
 
 from streams.runtime.stats import SECONDS_BOUNDS
 from streams.runtime.web.dashboard import history as histories
-from streams.runtime.web.dashboard.history import MINUTES, STEPS, History, quantile
+from streams.runtime.web.dashboard.history import STEPS, History, quantile
+from streams.runtime.web.dashboard.rings import MINUTES, SECONDS, SECONDS_A_POINT
 from streams.runtime.web.rules import AWAY_S, Figures
 from tables.views.rules import ORDER_RULES
 from tests.unit.dashboard.snapshots import HEALTHY, NO_OUTPUTS, figures
@@ -35,6 +36,8 @@ CASES: Any = [
     ("KafkaUnanswered", {"unanswered_s": 31.0}, 32),
     ("OrdersOverdue", {"events": {"orders.overdue": 1}}, 2),
     ("OrdersHeld", {"events": {"incomplete.held_by_another_deployment": 1}}, 302),
+    ("ConnectorDown", {"events": {"connector.failed": 1}}, 62),
+    ("ConnectorDown", {"events": {"connector.unanswered": 1}}, 62),
     ("LakeDifferent", {"events": {"lake.tables_different": 2}}, 2),
     ("EmittedTwice", {"events": {"guard.emitted_twice": 1}}, 2),
 ]
@@ -78,7 +81,7 @@ async def test_each_rule_is_found_alone_and_is_over_when_its_condition_is(
     assert await watched.after(5) == []
     assert await watched.after(after_s, **changed) == [rule]
     calm = {name: value for name, value in changed.items() if name in ("dead_letters", "events", "visible", "turns")}
-    calm.pop("events", None) if rule in ("OrdersHeld", "LakeDifferent") else None
+    calm.pop("events", None) if rule in ("ConnectorDown", "OrdersHeld", "LakeDifferent") else None
     assert await watched.after(1_000, **calm) == []
 
 
@@ -147,7 +150,18 @@ async def test_what_is_remembered_is_bounded(watched: Watched) -> None:
     await watched.after(1_200)
     assert len(watched.history._steps) == STEPS
     assert watched.history._minutes.maxlen == MINUTES
-    assert len(watched.history.series()["rate"]) == STEPS - 1
+    assert len(watched.history.memory()["quarter_hour"]["rate"]) == SECONDS
+    assert len(watched.history.series()["rate"]) == SECONDS / SECONDS_A_POINT + 1, "the last point is not whole yet"
+
+
+async def test_a_second_and_a_minute_have_the_speed_that_they_had(watched: Watched) -> None:
+    for number in range(1, 122):
+        watched.published += number % 2
+        await watched.after(1)
+    memory = watched.history.memory()
+    assert (memory["quarter_hour"]["step_s"], memory["day"]["step_s"]) == (1, 60)
+    assert memory["quarter_hour"]["rate"][-4:] == [0.0, 1.0, 0.0, 1.0]
+    assert memory["day"]["rate"] == [0.5, 0.5]
 
 
 async def test_a_young_worker_shows_everything_since_its_start(watched: Watched) -> None:

@@ -22,7 +22,8 @@ from tests.unit.dashboard.snapshots import NOON, seen, snapshot, source
 
 ODD = "<script>alert('x')</script>&\""
 PARTS = {"waiting": waiting_section, "lake": lake_section}
-MOST_EVENT_BYTES = 12_000
+MOST_EVENT_BYTES, MOST_PAGE_BYTES = 8_000, 16_000
+EACH_SECOND = ("verdict", "faults", "figures", "waiting", "workers", "partitions")
 
 
 def shown(*workers: Seen) -> dict[str, str]:
@@ -90,6 +91,26 @@ def test_a_worker_of_another_version_that_says_less_is_shown_with_what_it_says()
     assert "Changes processed 105" in found["figures"]
 
 
+SAYS_OTHERWISE: dict[str, Any] = {
+    "letters": [{"why": 1}],
+    "alert_log": [{"rule": "x"}],
+    "waiting": {"number": 3},
+    "series": {"rate": "fast", "p99": [None]},
+    "visible": [1, 2],
+    "rates": [3],
+}
+
+
+def test_a_worker_of_another_version_that_says_other_things_spoils_no_other_section() -> None:
+    found = shown(seen(), seen("b:6066", version="9.0.0", **SAYS_OTHERWISE))
+    assert "several versions" in found["letters"]
+    assert "several versions" in found["alerts"]
+    assert "several versions" in found["waiting"]
+    assert "b:6066 (millrace-orders) ready 9.0.0" in found["workers"]
+    with pytest.raises((AttributeError, KeyError, TypeError)):
+        shown(seen(**SAYS_OTHERWISE))  # of the same version, it is a fault of this program
+
+
 def test_an_alert_that_only_its_worker_knows_is_no_reason_to_call_all_right() -> None:
     found = shown(seen(), seen("c:6066", alerts=[alert("OfTomorrow", "3 things")]))
     assert found["verdict"].startswith("Cannot tell A worker reports OfTomorrow")
@@ -141,6 +162,15 @@ def test_incomplete_orders_of_all_workers_are_listed_the_oldest_first() -> None:
     assert "7,001 orders wait to be complete" in found["verdict"]
 
 
+def test_dead_letters_of_all_workers_are_added_up_by_reason() -> None:
+    letters = [{"reason": "quantity: must be at least n", "count": 2, "newest": NOON}]
+    more = [*letters, {"reason": ODD, "count": 1, "newest": NOON - 60}]
+    text = shown(seen(letters=letters), seen("b:6066", letters=more))["letters"]
+    assert "quantity: must be at least n 4 12:00:00 UTC" in text
+    assert "&lt;script&gt;" in text
+    assert "None." in shown(seen())["letters"]
+
+
 def test_foreign_text_is_shown_as_text() -> None:
     stats = {
         "sources": {ODD: source(1, 1.0)},
@@ -164,7 +194,8 @@ def test_the_page_stays_small_with_96_partitions_and_10_000_incomplete_orders() 
     partitions = {str(n): {"state": "running"} for n in range(96)}
     worker = seen(stats={"sources": sources, "partitions": partitions}, waiting=waiting(*orders, count=10_000))
     found = sections([worker, seen("b:6066")], ORDER_RULES, PARTS)
-    assert len(msgspec.json.encode({name: str(html) for name, html in found.items()})) < MOST_EVENT_BYTES
+    assert len(msgspec.json.encode({name: str(html) for name, html in found.items()})) < MOST_PAGE_BYTES
+    assert len(msgspec.json.encode({name: str(found[name]) for name in EACH_SECOND})) < MOST_EVENT_BYTES
     assert "Partitions: 194, the 16 furthest behind" in found["partitions"]
     assert "mysql.project_db.orders/95" in found["partitions"]
 
@@ -174,7 +205,7 @@ def test_nothing_at_all_is_said_to_be_so() -> None:
     found = shown(young)
     assert "No partition is assigned." in found["partitions"]
     assert "Every order is complete." in found["waiting"]
-    assert "A chart appears after half a minute." in found["charts"]
+    assert "A chart appears after 20 s." in found["charts"]
 
 
 def test_every_verdict_has_a_look_of_its_own() -> None:

@@ -97,6 +97,12 @@ def test_a_turn_is_counted_by_the_fates_of_its_records() -> None:
     )
 
 
+def test_dead_letters_are_counted_by_reason() -> None:
+    reasons = {each["reason"]: each["count"] for each in stats_after_a_turn().refusals.most_common(9)}
+    assert sum(reasons.values()) == 3
+    assert reasons["why"] == 1
+
+
 def test_the_way_from_a_record_to_its_visible_output_is_measured() -> None:
     stats = stats_after_a_turn()
     assert 2.0 <= stats.visible_seconds.total < 60

@@ -1,4 +1,4 @@
-"""What a worker remembers of its own figures: 15 minutes in steps of 10 seconds, and a day in steps of a minute.
+"""What a worker remembers of its own figures, for a quarter of an hour and for a day.
 
 A service looks at the figures every second and evaluates the rules over them, whether anybody looks at the page or not.
 """
@@ -10,7 +10,6 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any, Final
 
 from aiokafka.errors import KafkaError
@@ -18,6 +17,8 @@ from faust.exceptions import FaustError
 from mode import Service
 
 from streams.runtime.stats import SECONDS_BOUNDS
+from streams.runtime.web.dashboard.alert_log import AlertLog
+from streams.runtime.web.dashboard.rings import MINUTES, MINUTES_A_POINT, SECONDS, SECONDS_A_POINT, Ring
 from streams.runtime.web.rules import Figures, Rule
 
 log = logging.getLogger(__name__)
@@ -28,7 +29,6 @@ STEPS: Final = 92
 """A little more than a quarter of an hour, so that there are always figures of that age."""
 
 MINUTE_S: Final = 60.0
-MINUTES: Final = 1_440
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +55,10 @@ class History(Service):
     Args:
         look: returns the present figures.
         published: returns the number of records published since the start.
+
+    Attributes:
+        alert_log: which alerts fired lately.
+        seconds, minutes: what the charts show.
     """
 
     def __init__(
@@ -76,6 +80,9 @@ class History(Service):
         self._minutes: deque[Total] = deque(maxlen=MINUTES)
         self._since: dict[str, float] = {}
         self._found: dict[str, str] = {}
+        self.alert_log = AlertLog()
+        self.seconds = Ring(SECONDS, SECONDS_A_POINT)
+        self.minutes = Ring(MINUTES, MINUTES_A_POINT)
 
     @Service.task
     async def _look_again_and_again(self) -> None:
@@ -90,13 +97,20 @@ class History(Service):
         """Look at the figures once, keep them if a step or a minute is over, and evaluate the rules."""
         figures = await self._look()
         now = self._clock()
-        self._last = Moment(at_s=now, figures=figures, published=self._published())
+        former, self._last = self._last, Moment(at_s=now, figures=figures, published=self._published())
+        if former is not None:
+            visible = _difference(figures.visible, former.figures.visible)
+            self.seconds.add(_rate(former, self._last), quantile(visible, 0.99) or 0.0)
         if not self._steps or now - self._steps[-1].at_s >= STEP_S:
             self._steps.append(self._last)
         if not self._minutes or now - self._minutes[-1].at_s >= MINUTE_S:
             total = Total(at_s=now, published=self._last.published, visible=tuple(figures.visible))
+            if self._minutes:
+                visible = _difference(total.visible, self._minutes[-1].visible)
+                self.minutes.add(_rate(self._minutes[-1], self._last), quantile(visible, 0.99) or 0.0)
             self._minutes.append(total)
         self._judge(now)
+        self.alert_log.note(self.alerts(), time.time())
 
     # -- the rules ----------------------------------------------------------------------------------------------------
 
@@ -162,14 +176,18 @@ class History(Service):
         return {"quarter_hour": _difference(newest, quarter), "day": _difference(newest, day)}
 
     def series(self) -> dict[str, list[float]]:
-        """Return published records per second and the 99th percentile in seconds of each step, oldest first."""
-        moments = [*self._steps]
-        pairs = list(pairwise(moments))
+        """Return the points of the charts, oldest first.
+
+        `rate` (records published per second) and `p99` (99th percentile of the time until they were visible, in
+        seconds) are those of a quarter of an hour, `day_rate` and `day_p99` those of a day.
+        """
+        return {**self.seconds.points(), **{f"day_{name}": points for name, points in self.minutes.points().items()}}
+
+    def memory(self) -> dict[str, dict[str, Any]]:
+        """Return all that is remembered of both figures, for `/history`."""
         return {
-            "rate": [round(_rate(a, b), 1) for a, b in pairs],
-            "p99": [
-                round(quantile(_difference(b.figures.visible, a.figures.visible), 0.99) or 0.0, 3) for a, b in pairs
-            ],
+            "quarter_hour": {"step_s": int(LOOK_S), **self.seconds.values()},
+            "day": {"step_s": int(MINUTE_S), **self.minutes.values()},
         }
 
 

@@ -14,6 +14,9 @@ SECURITY_HEADERS: Final[Mapping[str, str]] = {
 }
 """Headers of a page for people: nothing is loaded from elsewhere, and no script or style is in the page itself."""
 
+MOST_CHART_ROWS: Final = 16
+"""Rows of a chart's table, at equal distances."""
+
 _CHART_WIDTH, _CHART_HEIGHT = 300, 60
 
 
@@ -64,24 +67,32 @@ def tiles(figures: Sequence[tuple[str, str]]) -> Markup:
 def chart(title: str, unit: str, values: Sequence[float], *, step_s: int) -> Markup:
     """Return a line chart of values at equal distances, the newest at the right, with its figures in a table below."""
     if len(values) < 2:
-        return joined(element("h3", title), element("p", "A chart appears after half a minute.", class_="quiet"))
+        later = element("p", f"A chart appears after {_duration(2 * step_s)}.", class_="quiet")
+        return element("div", element("h3", title), later, class_="chart")
     highest = max(values)
     across, up = _CHART_WIDTH / (len(values) - 1), (_CHART_HEIGHT - 4) / (highest or 1.0)
     points = " ".join(f"{i * across:.0f},{_CHART_HEIGHT - 2 - value * up:.0f}" for i, value in enumerate(values))
-    label = f"now {values[-1]:g} {unit}, highest in {len(values) * step_s / 60:.0f} min {highest:g} {unit}"
+    label = f"now {values[-1]:g} {unit}, highest in {_duration(len(values) * step_s)} {highest:g} {unit}"
     line = element("polyline", points=points)
     drawn = element(
         "svg", line, viewBox=f"0 0 {_CHART_WIDTH} {_CHART_HEIGHT}", role="img", aria_label=f"{title}: {label}",
         preserveAspectRatio="none",
     )  # fmt: skip
-    every = max(1, 60 // step_s)
+    every = max(1, 60 // step_s, -(-len(values) // MOST_CHART_ROWS))
     rows = [
-        element("tr", element("th", f"−{place * step_s // 60} min", scope="row"), element("td", f"{value:g} {unit}"))
+        element("tr", element("th", f"−{_duration(place * step_s)}", scope="row"), element("td", f"{value:g} {unit}"))
         for place, value in enumerate(reversed(values))
         if place % every == 0
     ]
     figures = element("details", element("summary", f"{title} as a table"), element("table", element("tbody", *rows)))
     return element("div", element("h3", title), element("p", label, class_="quiet"), drawn, figures, class_="chart")
+
+
+def _duration(seconds: int) -> str:
+    if seconds and seconds < 60:
+        return f"{seconds} s"
+    hours, minutes = divmod(seconds // 60, 60)
+    return f"{hours} h {minutes} min" if hours and minutes else f"{hours} h" if hours else f"{minutes} min"
 
 
 def document(title: str, *body: Any, live: bool) -> str:

@@ -15,7 +15,7 @@ from yarl import URL
 
 from streams.runtime.faust.app import TransactionalApp
 from streams.runtime.faust.router import BoundedRouter
-from streams.runtime.web.dashboard.board import Board
+from streams.runtime.web.dashboard.board import Board, Seen
 from streams.runtime.web.dashboard.html import SECURITY_HEADERS, Markup, document, element
 from streams.runtime.web.dashboard.sections import PartSection, sections
 from streams.runtime.web.rules import Rule
@@ -25,11 +25,11 @@ EVENT_S: Final = 1.0
 STALLED_S: Final = 10.0
 ASSETS: Final = {"page.css": "text/css", "page.js": "text/javascript"}
 
-PARTS: Final = ("waiting", "lake")
+PARTS: Final = ("waiting", "sales", "connector", "lake")
 """Places on the page for what only one application has."""
 
 _FOLDER: Final = Path(__file__).parent / "assets"
-_ORDER: Final = ("verdict", "faults", "figures", "charts", *PARTS, "workers", "partitions")
+_ORDER: Final = ("verdict", "faults", "figures", "charts", *PARTS, "letters", "alerts", "workers", "partitions")
 
 
 class GroupWorkers:
@@ -71,13 +71,18 @@ class Dashboard:
         self._board: Board | None = None
         self._own = own
         self._viewers = 0
+        self._shown: Sequence[Seen] = ()
+        self._sections: dict[str, Markup] = {}
 
     async def sections(self) -> dict[str, Markup]:
         """Return the sections of the page as of now."""
         if self._board is None:  # the router exists only once the application is configured
             self._board = Board(GroupWorkers(self._app), self._own, URL(str(self._app.conf.canonical_url)))
         workers = await self._board.look()
-        return await self._app.pages.build(lambda: sections(workers, self._rules, self._parts))
+        if workers is not self._shown:  # the board returns the same list to all who look within a moment
+            self._sections = await self._app.pages.build(lambda: sections(workers, self._rules, self._parts))
+            self._shown = workers
+        return self._sections
 
     async def page(self) -> str:
         """Return the whole page."""
@@ -87,9 +92,10 @@ class Dashboard:
         return document(f"{name} – Millrace", _header(name), element("main", *parts), live=True)
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
-        """Send the sections every second until the viewer leaves; a slow viewer gets fewer, but always the newest.
+        """Send what has changed every second until the viewer leaves; a slow viewer gets less, but always the newest.
 
-        One that takes nothing for `STALLED_S` seconds is let go, so that it takes up no place.
+        The first event has the whole page; one without news is empty, and says that the worker is alive. A viewer that
+        takes nothing for `STALLED_S` seconds is let go, so that it takes up no place.
         """
         if request.method != "GET":  # nothing would be written, so nothing would show that the viewer has left
             return web.Response(headers={"Content-Type": "text/event-stream"})
@@ -100,8 +106,11 @@ class Dashboard:
             response = web.StreamResponse(headers={"Content-Type": "text/event-stream", **SECURITY_HEADERS})
             await response.prepare(request)
             with contextlib.suppress(ConnectionError, TimeoutError):  # the viewer has left, or sleeps
+                sent: dict[str, Markup] = {}
                 while not self._app.should_stop:
-                    event = msgspec.json.encode({name: str(html) for name, html in (await self.sections()).items()})
+                    found = await self.sections()
+                    news = {name: str(html) for name, html in found.items() if sent.get(name) != html}
+                    event, sent = msgspec.json.encode(news), found
                     async with asyncio.timeout(STALLED_S):
                         await response.write(b"data: " + event + b"\n\n")
                     await asyncio.sleep(EVENT_S)

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final
 
+from streams.runtime.web.dashboard.alert_log import alerts_section
 from streams.runtime.web.dashboard.board import Seen, Snapshot
-from streams.runtime.web.dashboard.history import STEP_S, quantile
+from streams.runtime.web.dashboard.history import LOOK_S, MINUTE_S, quantile
 from streams.runtime.web.dashboard.html import Markup, chart, element, joined, table, tiles
+from streams.runtime.web.dashboard.rings import MINUTES_A_POINT, SECONDS_A_POINT
 from streams.runtime.web.dashboard.verdict import Judgement, clock, judge, own_snapshots
 from streams.runtime.web.rules import Rule, Verdict
 
 MOST_PARTITIONS: Final = 16
 MOST_FAULTS: Final = 6
+MOST_REASONS_SHOWN: Final = 8
 """Rows of a table; the rest is counted, so that the page stays small however many there are."""
 
 CLOCKS_APART_S: Final = 5.0
@@ -34,15 +39,28 @@ def sections(workers: Sequence[Seen], rules: Sequence[Rule], parts: Mapping[str,
     """Return the HTML of each section, keyed by the id of its element."""
     answering = own_snapshots(workers)
     judgement = judge(workers, rules)
-    return {
-        "verdict": verdict(judgement),
-        "faults": faults(judgement),
-        "figures": figures(answering),
-        "charts": charts(answering),
-        **{name: _part(name, section, answering) for name, section in parts.items()},
-        "workers": worker_table(workers),
-        "partitions": partition_table(workers),
+    found: dict[str, Callable[[], Markup]] = {
+        "verdict": lambda: verdict(judgement),
+        "faults": lambda: faults(judgement),
+        "figures": lambda: figures(answering),
+        "charts": lambda: charts(answering),
+        **{name: partial(_part, name, section, answering) for name, section in parts.items()},
+        "workers": lambda: worker_table(workers),
+        "partitions": lambda: partition_table(workers),
+        "letters": lambda: letters(answering),
+        "alerts": lambda: alerts_section(workers, rules),
     }
+    versions = {seen.snapshot.get("version") for seen in workers if seen.snapshot is not None}
+    return {name: render() if len(versions) < 2 else _tolerant(render) for name, render in found.items()}
+
+
+def _tolerant(render: Callable[[], Markup]) -> Markup:
+    """Return a section of workers of several versions, as during an upgrade, which may not say the same things."""
+    try:
+        return render()
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        why = f"Not shown, as the workers are of several versions ({type(error).__name__})."
+        return element("p", why, class_="quiet")
 
 
 def _part(name: str, section: PartSection, answering: Sequence[Snapshot]) -> Markup:
@@ -92,15 +110,31 @@ def figures(answering: Sequence[Snapshot]) -> Markup:
 
 
 def charts(answering: Sequence[Snapshot]) -> Markup:
-    """Return the last 15 minutes."""
+    """Return the last 15 minutes and the last day."""
     series = [snapshot.get("series", {}) for snapshot in answering]
-    rate = _aligned([one.get("rate", []) for one in series], sum)
-    latency = _aligned([one.get("p99", []) for one in series], max)
-    step_s = int(STEP_S)
+    rate, latency, day_rate, day_latency = (
+        _aligned([one.get(name, []) for one in series], together)
+        for name, together in (("rate", sum), ("p99", max), ("day_rate", sum), ("day_p99", max))
+    )
+    step_s, day_step_s = int(LOOK_S) * SECONDS_A_POINT, int(MINUTE_S) * MINUTES_A_POINT
     return joined(
         chart("Published per second", "/s", rate, step_s=step_s),
         chart("Change to output, p99 of the slowest worker", "s", latency, step_s=step_s),
+        chart("Published per second, 24 h", "/s", day_rate, step_s=day_step_s),
+        chart("Change to output, p99, 24 h", "s", day_latency, step_s=day_step_s),
     )
+
+
+def letters(answering: Sequence[Snapshot]) -> Markup:
+    """Return the dead letters of all workers by reason, without the values that the reasons quote."""
+    counts: Counter[str] = Counter()
+    newest: dict[str, float] = {}
+    for letter in [letter for snapshot in answering for letter in snapshot.get("letters", ())]:
+        counts[letter["reason"]] += letter["count"]
+        newest[letter["reason"]] = max(letter["newest"], newest.get(letter["reason"], 0.0))
+    rows = [(why, f"{n:,}", clock(newest[why])) for why, n in counts.most_common(MOST_REASONS_SHOWN)]
+    caption = "Dead letters by reason, since the workers started"
+    return table(caption, ("Reason", "Number", "Newest"), rows)
 
 
 def worker_table(workers: Sequence[Seen]) -> Markup:

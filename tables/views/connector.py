@@ -1,0 +1,146 @@
+"""The dataset's connector, as a section of the page `/`.
+
+The service asks Connect every five seconds, whether anybody looks or not; so the page never waits for Connect. How far
+Kafka is behind the source is what the worker's own changes say.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final, Protocol
+
+from mode import Service
+
+from streams.adapters.connect import ConnectAwayError
+from streams.runtime.web.dashboard.html import Markup, table
+from streams.runtime.web.dashboard.verdict import clock
+
+ASK_S: Final = 5.0
+RUNNING: Final = "RUNNING"
+MOST_TASKS: Final = 8
+MOST_TABLES: Final = 8
+MOST_CHARACTERS: Final = 200
+
+_WELL: Final = (RUNNING, "PAUSED", "STOPPED", "RESTARTING")
+"""States that are right or wanted, or that pass by themselves."""
+
+
+class Connector(Protocol):
+    """Interface through which the service asks for the connector."""
+
+    async def read(self) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
+        """Return the status, None if there is no such connector, and the source positions of the present epoch."""
+
+
+class ConnectorRecords(Service):
+    """What Connect said last of a connector.
+
+    Args:
+        client: asks Connect; None if the worker was not told where Connect is.
+        behind: returns by how many milliseconds the newest change reached Kafka after its commit, and when (Unix
+            time); None before the first change.
+    """
+
+    def __init__(
+        self, client: Connector | None, name: str, behind: Callable[[], tuple[int, float] | None], **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self._client = client
+        self._name = name
+        self._behind = behind
+        self._answer: dict[str, Any] = {}
+
+    @Service.task
+    async def _ask_again_and_again(self) -> None:
+        while self._client is not None and not self.should_stop:
+            await self.ask(self._client)
+            await self.sleep(ASK_S)
+
+    async def ask(self, client: Connector) -> None:
+        """Ask once; without an answer the former one stays, with its time and with the fault."""
+        try:
+            self._answer = {"at": time.time(), **answer_of(*await client.read())}
+        except ConnectAwayError as error:
+            self._answer["fault"] = str(error)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            self._answer["fault"] = f"its answer is none of Kafka Connect ({type(error).__name__})"
+
+    def figures(self) -> dict[str, Any]:
+        """Return what is known.
+
+        name; at (Unix time of the last answer), tasks (state of the connector and of each task, by name), failed
+        (number of those that have failed), unanswered (1 if Connect has answered before and does not now), snapshot
+        (whether the initial one is under way), tables (incremental reads under way), fault (why there is no newer
+        answer); behind_ms and newest_at of the newest change.
+        """
+        found: dict[str, Any] = {"name": self._name, "is_asked": self._client is not None, **self._answer}
+        found["unanswered"] = int("fault" in self._answer and "at" in self._answer)
+        if (behind := self._behind()) is not None:
+            found |= {"behind_ms": behind[0], "newest_at": behind[1]}
+        return found
+
+
+def answer_of(status: Mapping[str, Any] | None, positions: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Translate Connect's answers, see `ConnectorRecords.figures`."""
+    if status is None:
+        return {"tasks": {"connector": "does not exist"}, "failed": 1, "traces": {}, "snapshot": None, "tables": []}
+    parts = {"connector": status["connector"], **{f"task {task['id']}": task for task in status["tasks"]}}
+    return {
+        "tasks": {name: str(part["state"]) for name, part in [*parts.items()][:MOST_TASKS]},
+        "traces": {name: _first_line(part["trace"]) for name, part in parts.items() if part.get("trace")},
+        "failed": sum(part["state"] not in _WELL for part in parts.values()),
+        "snapshot": any(map(_is_snapshot, positions)) if positions else None,
+        "tables": [read for position in positions for read in _reads(position)][:MOST_TABLES],
+    }
+
+
+def _first_line(trace: str) -> str:
+    return trace.strip().partition("\n")[0][:MOST_CHARACTERS]
+
+
+def _is_snapshot(position: Mapping[str, Any]) -> bool:
+    """Whether a position is one of an initial snapshot under way."""
+    kind = str(position.get("snapshot") or "").upper()
+    return kind not in ("", "FALSE", "INCREMENTAL") and position.get("snapshot_completed") is not True
+
+
+def _reads(position: Mapping[str, Any]) -> list[str]:
+    collections = json.loads(position.get("incremental_snapshot_collections") or "[]")
+    return [str(each["incremental_snapshot_collections_id"]) for each in collections]
+
+
+def connector_section(parts: Sequence[Mapping[str, Any]]) -> Markup:
+    """Return the connector as the worker with the newest answer knows it, and the newest change of all workers."""
+    part = max(parts, key=lambda each: each.get("at", 0.0))
+    rows = [*_state(part), *_newest_change(parts)]
+    return table(f"The connector {part.get('name', '')}", ("What", "State", "As of", "Details"), rows)
+
+
+def _state(part: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
+    asked = clock(part["at"]) if "at" in part else None
+    if not part.get("is_asked"):
+        yield "Kafka Connect", "not asked", None, "set CONNECT_URL, so that the worker can ask it"
+    elif "fault" in part:
+        yield "Kafka Connect", "does not answer", asked, part["fault"]
+    elif asked is None:
+        yield "Kafka Connect", "not asked yet", None, None
+    traces = part.get("traces", {})
+    for name, state in part.get("tasks", {}).items():
+        yield name.capitalize(), state.lower(), asked, traces.get(name)
+    if part.get("snapshot") is not None:
+        yield "Initial snapshot", "under way" if part["snapshot"] else "ended", asked, None
+    for name in part.get("tables", ()):
+        yield "Incremental read", "under way", asked, name
+
+
+def _newest_change(parts: Sequence[Mapping[str, Any]]) -> Iterator[tuple[Any, ...]]:
+    """Yield how long the newest change took from its commit to Kafka, by the database's clock."""
+    known = [part for part in parts if "behind_ms" in part]
+    if known:
+        newest = max(known, key=lambda part: part["newest_at"])
+        how = "from its commit to Kafka, by the clocks of the database and of Connect"
+        yield "Newest change", f"{newest['behind_ms']:,} ms behind the source", clock(newest["newest_at"]), how
+    else:
+        yield "Newest change", "none since the workers started", None, None

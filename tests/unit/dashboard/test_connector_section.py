@@ -1,0 +1,154 @@
+"""Goal: the page shows how the connector is, whatever Connect answers, and never waits for it.
+
+Method: a service that is asked as Connect is, on a real socket; and answers as Connect's documentation has them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from stack.ports import free_ports
+from streams.adapters import connect
+from streams.adapters.connect import ConnectAwayError, ConnectClient
+from streams.runtime.web.dashboard.sections import sections
+from tables.views.connector import ConnectorRecords, connector_section
+from tables.views.rules import ORDER_RULES
+from tests.unit.dashboard.snapshots import NOON, seen
+
+NAME = "shop-connector"
+PATH = f"/connectors/{NAME}"
+RUNNING = {"connector": {"state": "RUNNING"}, "tasks": [{"id": 0, "state": "RUNNING"}]}
+FAILED = {
+    "connector": {"state": "RUNNING"},
+    "tasks": [{"id": 0, "state": "FAILED", "trace": "org.apache.<b>: binlog gone\n\tat x"}],
+}
+
+
+def position(server: str = "shop", **offset: Any) -> dict[str, Any]:
+    return {"partition": {"server": server}, "offset": offset}
+
+
+@pytest.fixture
+async def serve() -> AsyncIterator[Callable[[dict[str, Any]], Any]]:
+    """Starts a Connect that answers these paths; an exception of the answers' type is raised."""
+    runners = []
+
+    async def start(answers: dict[str, Any]) -> ConnectClient:
+        async def answer(request: web.Request) -> web.Response:
+            found = answers.get(request.path)
+            if found is None:
+                return web.json_response({}, status=404)
+            return web.Response(text=found) if isinstance(found, str) else web.json_response(found)
+
+        app = web.Application()
+        app.router.add_get("/{rest:.*}", answer)
+        runner = web.AppRunner(app)
+        runners.append(runner)
+        await runner.setup()
+        [port] = free_ports(["connect"]).values()
+        await web.TCPSite(runner, "127.0.0.1", port).start()
+        return ConnectClient(f"http://user:secret@127.0.0.1:{port}/", NAME)
+
+    yield start
+    for runner in runners:
+        await runner.cleanup()
+
+
+def answers(status: Any, *positions: Any) -> dict[str, Any]:
+    return {
+        f"{PATH}/status": status,
+        f"{PATH}/config": {"topic.prefix": "shop"},
+        f"{PATH}/offsets": {"offsets": [*positions]},
+    }
+
+
+async def recorded(client: ConnectClient | None, behind: tuple[int, float] | None = None) -> dict[str, Any]:
+    records = ConnectorRecords(client, NAME, lambda: behind)
+    if client is not None:
+        await records.ask(client)
+    return records.figures()
+
+
+def shown(*parts: Any) -> str:
+    workers = [seen(f"{n}:6066", connector=part) for n, part in enumerate(parts)]
+    html = sections(workers, ORDER_RULES, {"connector": connector_section})["connector"]
+    return " ".join(re.sub(r"<[^>]*>", " ", html).split())
+
+
+async def test_a_connector_that_runs_and_the_newest_change_are_shown(serve: Any) -> None:
+    reading = position(incremental_snapshot_collections='[{"incremental_snapshot_collections_id":"shop.customers"}]')
+    old = position("shop-0", snapshot="INITIAL")
+    figures = await recorded(await serve(answers(RUNNING, reading, old)), (14, NOON))
+    text = shown(figures)
+    assert "Connector running" in text
+    assert "Task 0 running" in text
+    assert "Initial snapshot ended" in text, "the position of a former epoch says nothing"
+    assert re.search(r"Incremental read under way \S+ UTC shop.customers", text)
+    assert "Newest change 14 ms behind the source 12:00:00 UTC" in text
+    assert (figures["failed"], figures["unanswered"]) == (0, 0)
+
+
+async def test_an_initial_snapshot_is_said_to_be_under_way(serve: Any) -> None:
+    figures = await recorded(await serve(answers(RUNNING, position(snapshot="INITIAL", snapshot_completed=False))))
+    assert "Initial snapshot under way" in shown(figures)
+
+
+async def test_a_task_that_failed_shows_the_first_line_of_its_trace_as_text(serve: Any) -> None:
+    figures = await recorded(await serve(answers(FAILED)))
+    assert figures["failed"] == 1
+    assert "Task 0 failed" in shown(figures)
+    assert "org.apache.&lt;b&gt;: binlog gone" in shown(figures)
+    assert "at x" not in shown(figures)
+
+
+async def test_a_connector_that_does_not_exist_is_said_not_to(serve: Any) -> None:
+    figures = await recorded(await serve({}))
+    assert figures["failed"] == 1
+    assert "does not exist" in shown(figures)
+
+
+@pytest.mark.parametrize("status", ["no json", "[]", {"tasks": 1}, {"connector": {"state": 1}}], ids=repr)
+async def test_an_answer_that_is_none_of_connect_is_said_to_be_so(serve: Any, status: Any) -> None:
+    assert "does not answer" in shown(await recorded(await serve(answers(status))))
+
+
+async def test_connect_that_hangs_or_is_away_takes_a_second_at_most(
+    serve: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connect, "ANSWER_S", 0.0)
+    with pytest.raises(ConnectAwayError, match="no answer"):
+        await (await serve(answers(RUNNING))).read()
+    monkeypatch.undo()
+    away = ConnectClient("http://user:secret@127.0.0.1:1", NAME)
+    with pytest.raises(ConnectAwayError) as error:
+        await away.read()
+    assert "secret" not in str(error.value)
+
+
+async def test_the_former_answer_stays_with_its_time_when_connect_goes(serve: Any) -> None:
+    client = await serve(answers(RUNNING))
+    records = ConnectorRecords(client, NAME, lambda: None)
+    await records.ask(client)
+    await records.ask(ConnectClient("http://127.0.0.1:1", NAME))
+    assert records.figures()["unanswered"] == 1
+    assert "Kafka Connect does not answer" in shown(records.figures())
+    assert "Task 0 running" in shown(records.figures())
+
+
+async def test_at_the_first_start_the_page_says_what_is_not_known_yet() -> None:
+    assert "not asked – set CONNECT_URL" in shown(await recorded(None))
+    assert "Newest change none since the workers started" in shown(await recorded(None))
+    never = await recorded(ConnectClient("http://127.0.0.1:1", NAME))
+    assert never["unanswered"] == 0, "a stack without Connect is no fault"
+
+
+async def test_the_worker_that_knows_most_and_the_newest_change_of_all_are_shown(serve: Any) -> None:
+    asked = await recorded(await serve(answers(RUNNING)), (900, NOON - 60))
+    text = shown(await recorded(None, (20, NOON)), asked)
+    assert "Task 0 running" in text
+    assert "20 ms behind the source" in text
