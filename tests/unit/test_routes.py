@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import pytest
 
-COMMON: Final = {"/", "/assets/{name}", "/events", "/health", "/metrics", "/snapshot", "/stats/"}
+COMMON: Final = {"/", "/assets/{name}", "/events", "/health", "/history", "/metrics", "/snapshot", "/stats/"}
 
 ROUTES: Final = {
     "streams.orders": COMMON | {"/orders/incomplete", "/orders/{order_id}/"},

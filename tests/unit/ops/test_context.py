@@ -93,8 +93,14 @@ def test_a_stack_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_each_program_gets_what_it_reads_and_no_more(leftover: dict[str, str], tmp_path: Path) -> None:
     given = {program: leftover.keys() & names_of(program) for program in PROGRAMS}
-    assert given["orders"] == given["lookups"] == {"KAFKA_BOOTSTRAP", "REDIS_URL"}
-    assert given["archive"] == {"KAFKA_BOOTSTRAP", "MINIO_ENDPOINT", "MINIO_ACCESS_KEY", "MINIO_SECRET_KEY"}
+    assert given["orders"] == given["lookups"] == {"KAFKA_BOOTSTRAP", "REDIS_URL", "CONNECT_URL"}
+    assert given["archive"] == {
+        "KAFKA_BOOTSTRAP",
+        "CONNECT_URL",
+        "MINIO_ENDPOINT",
+        "MINIO_ACCESS_KEY",
+        "MINIO_SECRET_KEY",
+    }
     assert "MINIO_SECRET_KEY" not in given["tools"]
     assert set.union(*map(set, given.values())) == leftover.keys()
 
