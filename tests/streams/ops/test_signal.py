@@ -138,21 +138,25 @@ class Shop:
         return {key: change.row.name for key, change in newest.items() if not change.deleted}
 
     @contextmanager
-    def changing(self, pause_s: float = 0.002) -> Iterator[None]:
-        """Insert, update and delete customers during the block, with a pause after each transaction."""
-        with in_background(lambda stop: self._change(stop, pause_s), "customers"):
+    def changing(self, pause_s: float = 0.002, rows: int = CHANGED_ROWS) -> Iterator[None]:
+        """Insert, update and delete customers during the block, with a pause after each transaction.
+
+        Args:
+            rows: the rows with the lowest ids, which are updated and deleted.
+        """
+        with in_background(lambda stop: self._change(stop, pause_s, rows), "customers"):
             yield
 
-    def _change(self, stop: threading.Event, pause_s: float) -> None:
+    def _change(self, stop: threading.Event, pause_s: float, rows: int) -> None:
         draw, number = random.Random(7), MANY_ROWS  # noqa: S311 - a test
         with self.connected() as connection, connection.cursor() as cursor:
             while not stop.wait(pause_s):
                 number += 1
-                key = draw.randint(1, CHANGED_ROWS)
+                key = draw.randint(1, rows)
                 for statement, values in draw.sample(
                     [
                         ("UPDATE customers SET name = %s WHERE id = %s", (f"changed {number}", key)),
-                        ("DELETE FROM customers WHERE id = %s", (draw.randint(1, CHANGED_ROWS),)),
+                        ("DELETE FROM customers WHERE id = %s", (draw.randint(1, rows),)),
                         ("INSERT INTO customers VALUES (%s, 'new')", (number,)),
                     ],
                     2,
@@ -239,6 +243,30 @@ def test_rows_are_read_again_on_a_signal_while_they_change(
     assert "no_column" in capsys.readouterr().err
     assert main(["connector", "signal", "--table", "suppliers"]) == 1
     assert "suppliers" in capsys.readouterr().err
+
+
+LONG_WINDOW = """\
+CREATE FUNCTION wait_a_while() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.3); RETURN OLD; END $$;
+CREATE TRIGGER long_window BEFORE DELETE ON millrace_signal FOR EACH ROW EXECUTE FUNCTION wait_a_while();
+"""
+"""The connector deletes its row once it has read a part: now changes come between the read and its end."""
+
+
+def test_changes_of_rows_between_their_read_and_its_end_are_newer_than_the_read(
+    make_shop: Callable[[str, int], Shop], capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = 6 * PART_ROWS
+    shop = make_shop("postgres", rows)
+    assert main(["connector", "apply", "--wait-snapshot"]) == 0
+    with shop.connected() as connection, connection.cursor() as cursor:
+        cursor.execute(LONG_WINDOW)
+        connection.commit()
+    with shop.changing(rows=rows):
+        assert main(["connector", "signal", "--table", "customers", "--wait"]) == 0
+    with suppress(AssertionError):
+        wait_for(lambda: shop.told() == shop.rows())
+    told, table = shop.told(), shop.rows()
+    assert {key: (told.get(key), table.get(key)) for key in told | table if told.get(key) != table.get(key)} == {}
 
 
 @pytest.mark.nightly
