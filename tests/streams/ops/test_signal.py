@@ -16,10 +16,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
 from msgspec import Struct
 
+from config.database_settings import PostgresSettings
 from config.dataset import load_definition
 from config.definition import Definition
 from config.engines import engine_of
@@ -28,6 +31,7 @@ from ops.cli import main
 from ops.database import connected
 from ops.topic_reader import TopicReader
 from stack.local import Stack
+from stack.servers.postgres import SUPERUSER
 from streams.model.change import Change, change_decoder
 from streams.topics import topic_under
 from tests.streams.ops.test_foreign_dataset import Foreign
@@ -239,6 +243,66 @@ def test_rows_are_read_again_on_a_signal_while_they_change(
     assert "no_column" in capsys.readouterr().err
     assert main(["connector", "signal", "--table", "suppliers"]) == 1
     assert "suppliers" in capsys.readouterr().err
+
+
+@pytest.mark.nightly
+def test_a_row_that_is_read_before_its_change_is_visible_is_read_again(
+    make_shop: Callable[[str, int], Shop], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A standby that does not answer keeps a committed change from everybody but the connector.
+
+    On every push, `test_doubtful_reads` and `test_signal_command` do so without servers.
+    """
+    shop, last = make_shop("postgres", MANY_ROWS // 2), MANY_ROWS // 2 - 100
+    with superuser(shop) as admin:
+        admin.execute(f"ALTER DATABASE {shop.definition.database} SET synchronous_commit = local")
+        assert main(["connector", "apply", "--wait-snapshot"]) == 0
+        read = shop.reads()
+        with in_background(lambda _: signal_and_wait(), "signal"):
+            wait_for(lambda: shop.reads() > read)
+            with in_background(lambda _: change_synchronously(shop, last), "change"), awaited_standby(admin):
+                wait_for(lambda: shop.told()[last] == "newer")
+                assert shop.rows()[last] == "first"
+                wait_for(lambda: shop.told()[last] == "first")
+    wait_for(lambda: shop.told() == shop.rows())
+    assert shop.told()[last] == "newer"
+
+
+def signal_and_wait() -> None:
+    assert main(["connector", "signal", "--table", "customers", "--wait"]) == 0
+
+
+def superuser(shop: Shop, *, autocommit: bool = True) -> psycopg.Connection[Any]:
+    """A connection of the superuser to the shop's database."""
+    login = PostgresSettings.read(shop.stack.environment())
+    return psycopg.connect(
+        host=login.host,
+        port=login.port,
+        user=SUPERUSER,
+        password=shop.stack.site.credentials.postgres_superuser_password,
+        dbname=shop.definition.database,
+        autocommit=autocommit,
+    )
+
+
+@contextmanager
+def awaited_standby(admin: psycopg.Connection[Any]) -> Iterator[None]:
+    """Let commits that ask for it wait for a standby that does not exist, until the end of the block."""
+    admin.execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
+    admin.execute("SELECT pg_reload_conf()")
+    try:
+        yield
+    finally:
+        admin.execute("ALTER SYSTEM RESET synchronous_standby_names")
+        admin.execute("SELECT pg_reload_conf()")
+
+
+def change_synchronously(shop: Shop, customer: int) -> None:
+    """Change a customer, and wait for the standby, if there is one."""
+    with superuser(shop, autocommit=False) as connection:
+        wait_for(lambda: connection.execute("SHOW synchronous_standby_names").fetchall() == [("nobody",)])
+        connection.execute("SET synchronous_commit = on")
+        connection.execute("UPDATE customers SET name = 'newer' WHERE id = %s", (customer,))
 
 
 @pytest.mark.nightly
