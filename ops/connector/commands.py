@@ -12,13 +12,14 @@ millrace connector watch     start failed tasks again, and sweep after each snap
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from typing import Any
 
 from config.command_line import add_metrics_option
 from config.definition import Definition
 from config.engines import engine_of
 from config.json_output import add_json_option, print_json
-from config.settings import ConnectSettings, DatasetSettings, KafkaSettings
+from config.settings import ConnectSettings, DatasetSettings, KafkaSettings, RedisSettings
 from ops.connector import signal_command
 from ops.connector.apply import apply_connector, check_connector, failure_of, stop_connector, wait_settled
 from ops.connector.epochs import begin_epoch, begun_epoch, next_epoch, running_epoch
@@ -26,6 +27,7 @@ from ops.connector.exposition import WatchCollector
 from ops.connector.first_reads import FirstReads, read_all
 from ops.connector.mysql import check_source, encryption_warnings
 from ops.connector.postgres import PostgresSource, reader_asked, slot_reader
+from ops.connector.read_progress import ReadProgress, Servers
 from ops.connector.reads import position_of, tables_read
 from ops.connector.rest import LITTLE, ConnectClient
 from ops.connector.settings import connector_name, connector_settings
@@ -35,7 +37,9 @@ from ops.context import add_stack_option, definition_of, settings_environment
 from ops.signals import stopped_by_signals
 from stack.errors import StackError
 from streams.adapters.exposition import exposed
+from streams.adapters.redis import RedisConsole
 from streams.model.position import epoch_of, with_epoch
+from streams.model.table_read import READS_DATABASE
 
 _LOOK_SECONDS = 2.0
 
@@ -253,13 +257,27 @@ def run_watch(arguments: argparse.Namespace) -> int:
             reader=reader_asked(definition, settings_environment(arguments), connect),
         )
         slot = slot_reader(definition, settings_environment(arguments))
-        collector = WatchCollector(connector_name(definition.name), watch, slot)
+        progress = ReadProgress(
+            definition,
+            connect,
+            Servers(definition, database, kafka.bootstrap),
+            _recorder(settings_environment(arguments)),
+        )
+        collector = WatchCollector(connector_name(definition.name), watch, slot, lambda: progress.tables)
         with exposed(arguments.metrics, collector, error=StackError):
             while not stop.is_set():
                 watch.look()
+                progress.look()
                 stop.wait(_LOOK_SECONDS)
         watch.close()
     return 0
+
+
+def _recorder(environment: Mapping[str, str]) -> RedisConsole | None:
+    """Return Redis, where the workers' page finds how far reads are; None if the watch was not told where it is."""
+    if not environment.get("REDIS_URL"):
+        return None
+    return RedisConsole(RedisSettings.read(environment).url, database=READS_DATABASE)
 
 
 def _swept_tables(definition: Definition) -> list[str]:
