@@ -253,7 +253,7 @@ def run_watch(arguments: argparse.Namespace) -> int:
             connector_name(definition.name),
             sweep=lambda: sweep(database, kafka.bootstrap, definition, only=tables),
             late=late if late.compared else None,
-            say=lambda line: print(line, flush=True),
+            say=_print_now,
             reader=reader_asked(definition, settings_environment(arguments), connect),
         )
         slot = slot_reader(definition, settings_environment(arguments))
@@ -262,6 +262,7 @@ def run_watch(arguments: argparse.Namespace) -> int:
             connect,
             Servers(definition, database, kafka.bootstrap),
             _recorder(settings_environment(arguments)),
+            say=_print_now,
         )
         collector = WatchCollector(connector_name(definition.name), watch, slot, lambda: progress.tables)
         with exposed(arguments.metrics, collector, error=StackError):
@@ -271,6 +272,10 @@ def run_watch(arguments: argparse.Namespace) -> int:
                 stop.wait(_LOOK_SECONDS)
         watch.close()
     return 0
+
+
+def _print_now(line: str) -> None:
+    print(line, flush=True)
 
 
 def _recorder(environment: Mapping[str, str]) -> RedisConsole | None:

@@ -129,6 +129,7 @@ class ReadProgress:
 
     Args:
         recorder: Redis, for the page `/`; None: nothing is written down.
+        say: receives what is wrong, once.
 
     Attributes:
         tables: the reads since this object was made, those under way first.
@@ -141,6 +142,7 @@ class ReadProgress:
         source: Source,
         recorder: Recorder | None,
         *,
+        say: Callable[[str], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.tables: Sequence[TableRead] = ()
@@ -148,6 +150,8 @@ class ReadProgress:
         self._connect = connect
         self._source = source
         self._recorder = recorder
+        self._say = say
+        self._said = ""
         self._clock = clock
         self._look_at = clock()
         self._begun: dict[str, tuple[int, int | None]] = {}
@@ -159,8 +163,8 @@ class ReadProgress:
         self._look_at = self._clock() + LOOK_S
         try:
             self._count(*self._under_way())
-        except StackError:  # the watch reports it
-            return
+        except StackError as error:
+            self._say_once(f"the rows of a read cannot be counted: {error}")
 
     def _under_way(self) -> tuple[str, list[str]]:
         """Return the connector's name in the records, and the tables that it reads."""
@@ -202,8 +206,14 @@ class ReadProgress:
         """Write the reads down; a Redis that is away costs the page this news, and the watch nothing."""
         if self._recorder is None:
             return
-        reads = msgspec.json.encode(ConnectorReads(at=time.time(), tables=[*self.tables]))
+        reads = msgspec.json.encode(ConnectorReads(at=time.time(), tables=[*self.tables])).decode()
         try:
             self._recorder.call(WRITE, msgspec.msgpack.encode((f"{READS}{self._definition.name}", reads, KEPT_S)))
-        except RedisAwayError:
-            return
+            self._said = ""
+        except RedisAwayError as error:
+            self._say_once(f"{error}: the page does not show how far reads are")
+
+    def _say_once(self, text: str) -> None:
+        if text != self._said:
+            self._said = text
+            self._say(text)

@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import pytest
 from msgspec import Struct
 
@@ -30,8 +31,11 @@ from ops.connector.rest import ConnectClient
 from ops.database import connected
 from ops.topic_reader import TopicReader
 from stack.local import Stack
+from streams.adapters.redis import RedisConsole
 from streams.model.change import Change, change_decoder
+from streams.model.table_read import READS, READS_DATABASE
 from streams.topics import topic_under
+from tables.views.connector import READ, reads_of
 from tests.streams.ops.test_foreign_dataset import Foreign
 from tests.support.background import in_background
 
@@ -147,8 +151,12 @@ class Shop:
     @contextmanager
     def progress(self) -> Iterator[ReadProgress]:
         """The progress of reads, as the watch has it."""
-        with ConnectClient(self.stack.environment()["CONNECT_URL"]) as connect:
-            yield ReadProgress(self.definition, connect, self.servers(), recorder=None)
+        with ConnectClient(self.stack.environment()["CONNECT_URL"]) as connect, self.redis() as redis:
+            yield ReadProgress(self.definition, connect, self.servers(), redis, say=print)
+
+    def redis(self) -> RedisConsole:
+        """Where the watch writes for the page."""
+        return RedisConsole(self.stack.environment()["REDIS_URL"], database=READS_DATABASE)
 
     @contextmanager
     def changing(self, pause_s: float = 0.002) -> Iterator[None]:
@@ -229,6 +237,9 @@ def test_a_table_left_out_of_the_snapshot_is_read_while_it_changes_and_a_killed_
         assert (read.table, read.is_under_way) == ("customers", True)
         assert read.rows > PART_ROWS
         assert read.estimated == pytest.approx(MANY_ROWS, rel=0.5), "the database's statistics"
+        with shop.redis() as redis:
+            on_the_page = reads_of(redis.call(READ, f"{READS}{shop.definition.name}".encode()))
+        assert on_the_page["reads"] == [msgspec.to_builtins(read)]
         shop.stack.kill("connect")
         before = shop.reads()
         shop.stack.up(only=["connect"])

@@ -85,6 +85,7 @@ class Redis:
         if self.error is not None:
             raise self.error
         key, value, seconds = msgspec.msgpack.decode(argument)
+        assert isinstance(value, str), "Redis' cmsgpack reads no bytes"
         assert key == f"connector_reads:{DATASET}"
         assert seconds > 0
         self.written.append(msgspec.json.decode(value, type=ConnectorReads))
@@ -95,11 +96,13 @@ class World:
 
     def __init__(self) -> None:
         self.connect, self.figures, self.redis, self.now = Project(), Figures(), Redis(), 100.0
+        self.said: list[str] = []
         self.progress = ReadProgress(
             load_definition(DATASET),
             cast(ConnectClient, self.connect),
             self.figures,
             self.redis,
+            say=self.said.append,
             clock=lambda: self.now,
         )
 
@@ -157,7 +160,9 @@ def test_the_figures_stay_while_a_server_does_not_answer_and_redis_costs_only_th
     world.redis.error = RedisAwayError("away")
     assert world.look() == {"customers": (5, True)}
     world.figures.error = StackError("Kafka does not answer")
-    assert world.look() == {"customers": (5, True)}
+    for _ in range(2):
+        assert world.look() == {"customers": (5, True)}
+    assert [line.partition(":")[0] for line in world.said] == ["away", "the rows of a read cannot be counted"], "once"
     world.redis.error = world.figures.error = None
     world.figures.rows = {"customers": 6}
     assert world.look() == {"customers": (6, True)}
