@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -30,7 +31,7 @@ from streams.model.position import epoch_of
 from streams.model.table_read import READS, ConnectorReads, TableRead, is_initial_snapshot
 from streams.topics import SOURCE_SIGNALS, topic_under
 
-LOOK_S: Final = 5.0
+LOOK_S: Final = 2.0
 """How often the offsets are asked for while a table is read."""
 
 KEPT_S: Final = 86_400
@@ -81,11 +82,14 @@ class Servers:
         return began_ms(self._bootstrap, self._definition.name, epoch_of(prefix))
 
     def signalled_ms(self) -> Mapping[str, int]:
-        """Return when the connector was asked for a table last, keyed by table, by the records of its signals."""
-        found: dict[str, int] = {}
-        with TopicReader(self._bootstrap, SOURCE_SIGNALS, _GROUP) as reader:
-            reader.visit_to_end(lambda _, value: found.update(asked_for(value)))
-        return found
+        """Return when the connector was asked for a table last, keyed by table, by the records of its signals.
+
+        While a table is read, the connector writes to this topic all the time, so its end may never be reached.
+        """
+        signals = Signals(until_ms=time.time_ns() // 1_000_000)
+        with TopicReader(self._bootstrap, SOURCE_SIGNALS, _GROUP) as reader, suppress(EnoughError):
+            reader.visit_to_end(signals.take)
+        return signals.asked_ms
 
     def records_since(self, table: str, since_ms: int) -> int:
         """Return the number of records of a table's topic since a time."""
@@ -112,16 +116,37 @@ class _Request(Struct, rename="kebab"):
     data_collections: list[str] = []
 
 
-def asked_for(value: bytes | None) -> dict[str, int]:
-    """Return the tables that a record of `source_signals` asks for, with its time; empty if it is no such signal."""
-    try:
-        signal = msgspec.json.decode(value or b"", type=_Signal)
-        if signal.op != "c" or signal.after is None or signal.after.type != "execute-snapshot":
-            return {}
-        request = msgspec.json.decode(signal.after.data or "", type=_Request)
-    except msgspec.DecodeError:
-        return {}
-    return {name.rpartition(".")[2]: signal.ts_ms for name in request.data_collections}
+class EnoughError(Exception):
+    """A record is newer than those that are wanted."""
+
+
+class Signals:
+    """The records of `source_signals` up to a time.
+
+    Attributes:
+        asked_ms: when a table was asked for last, in milliseconds since 1970, keyed by table.
+    """
+
+    def __init__(self, *, until_ms: int) -> None:
+        self.asked_ms: dict[str, int] = {}
+        self._until_ms = until_ms
+
+    def take(self, _: bytes | None, value: bytes | None) -> None:
+        """Take in a record; what is no signal that asks for a table is left out.
+
+        Raises:
+            EnoughError: the record is newer than wanted.
+        """
+        try:
+            signal = msgspec.json.decode(value or b"", type=_Signal)
+            if signal.ts_ms > self._until_ms:
+                raise EnoughError
+            if signal.op != "c" or signal.after is None or signal.after.type != "execute-snapshot":
+                return
+            request = msgspec.json.decode(signal.after.data or "", type=_Request)
+        except msgspec.DecodeError:
+            return
+        self.asked_ms.update({name.rpartition(".")[2]: signal.ts_ms for name in request.data_collections})
 
 
 class ReadProgress:

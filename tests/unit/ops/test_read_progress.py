@@ -16,7 +16,7 @@ from prometheus_client.core import Metric
 
 from config.dataset import load_definition
 from ops.connector.exposition import WatchCollector
-from ops.connector.read_progress import LOOK_S, ReadProgress, asked_for
+from ops.connector.read_progress import LOOK_S, EnoughError, ReadProgress, Signals
 from ops.connector.rest import ConnectClient
 from stack.errors import StackError
 from streams.adapters.redis import RedisAwayError, Script
@@ -181,10 +181,18 @@ def test_a_signal_names_its_tables_and_all_other_rows_none() -> None:
     def record(op: str = "c", **after: Any) -> bytes:
         return json.dumps({"op": op, "ts_ms": 12, "after": after}).encode()
 
-    assert asked_for(record(**SIGNAL)) == {"customers": 12}
+    def asked(*values: bytes | None, until_ms: int = 12) -> dict[str, int]:
+        signals = Signals(until_ms=until_ms)
+        for value in values:
+            signals.take(None, value)
+        return signals.asked_ms
+
+    assert asked(record(**SIGNAL)) == {"customers": 12}
     others = [None, b"", b"[]", record("d", **SIGNAL), record(type="snapshot-window-open", data="{}")]
     others += [record(type="execute-snapshot", data=data) for data in (None, "", "[]", '{"data-collections": 1}')]
-    assert [asked_for(value) for value in others] == [{}] * len(others)
+    assert asked(*others) == {}
+    with pytest.raises(EnoughError):
+        asked(record(**SIGNAL), until_ms=11)
 
 
 def test_the_metrics_have_rows_done_and_estimated_by_table() -> None:
