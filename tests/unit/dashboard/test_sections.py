@@ -70,13 +70,17 @@ OPENING: dict[str, Any] = {
         ([seen(stats=OPENING)], "Cannot tell 1 of 2 partitions of a:6066 are opened again after an error: RedisAway"),
         (
             [seen(stats={"away_since": {"guard": NOON}}), seen("b:6066", stats=OPENING)],
-            "Behind A server that a worker needs does not answer since 12:00:00 UTC: the server of guard (a:6066).",
+            "Behind A server that a worker needs does not answer since 12:00:00 UTC: the server of guard for 0 s (a:60",
         ),
         ([seen(stats={"away_since": {"guard": NOON}})], "Right Every change"),
         ([seen(kafka_at=NOON - 2)], "Right Every change that Kafka had at 11:59:58 UTC is out."),
         (
             [seen(), seen("b:6066", kafka_at=NOON - 12)],
             "Cannot tell Kafka does not answer a worker since 11:59:48 UTC: no answer for 12 s (b:6066).",
+        ),
+        (
+            [seen(kafka_at=NOON - 60, alerts=[alert("Behind")])],
+            "Cannot tell Kafka does not answer a worker since 11:59",
         ),
         ([seen(), away()], "Cannot tell A worker does not answer since 12:00:00 UTC: no answer within 1 s (b:6066)."),
         ([seen(), away(answered_at=None)], "Cannot tell A worker does not answer: no answer within 1 s (b:6066)."),
@@ -97,6 +101,11 @@ def test_a_fault_has_its_place_its_meaning_and_a_command() -> None:
     for part in ("a:6066: 3 dead letters in 10 minutes", "12:00:00 UTC", rule.impact, rule.do, rule.docs):
         assert part in text
     assert shown(seen())["faults"] == ""
+
+
+def test_a_server_whose_alert_fires_is_named_once() -> None:
+    text = shown(seen(kafka_at=NOON - 60, alerts=[alert("KafkaUnanswered", "no answer for 60 s")]))["faults"]
+    assert text.count("no answer for 60 s") == 1
 
 
 def test_a_fault_at_several_workers_is_one_row_and_hides_no_other() -> None:

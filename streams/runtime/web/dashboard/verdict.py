@@ -41,7 +41,10 @@ class Judgement:
 def judge(workers: Sequence[Seen], rules: Sequence[Rule]) -> Judgement:
     """Return the verdict on what the workers say of themselves."""
     known = {rule.name: rule for rule in rules}
-    faults = sorted(_faults(workers, known) or _early(workers, known), key=lambda f: -_RANK.index(f.rule.verdict))
+    faults = _faults(workers, known)
+    firing = {(fault.rule.name, fault.worker) for fault in faults}
+    faults += [fault for fault in _early(workers, known) if (fault.rule.name, fault.worker) not in firing]
+    faults.sort(key=lambda fault: -_RANK.index(fault.rule.verdict))
     if faults:
         worst = faults[0]
         since = "" if worst.since is None else f" since {clock(worst.since)}"
@@ -85,7 +88,7 @@ def _early(workers: Sequence[Seen], rules: Mapping[str, Rule]) -> list[Fault]:
             found.append(Fault(rule=rule, worker=seen.name, found=what, since=kafka_at))
         elif not all(each.snapshot is None or each.snapshot["stats"].get("ready") for each in workers):
             for part, since in seen.snapshot["stats"].get("away_since", {}).items():
-                rule, what = rules[_SERVER_AWAY], f"the server of {part}"
+                rule, what = rules[_SERVER_AWAY], f"the server of {part} for {at - since:.0f} s"
                 found.append(Fault(rule=rule, worker=seen.name, found=what, since=since))
     return found
 
