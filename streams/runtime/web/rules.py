@@ -245,7 +245,10 @@ RULES: Final[Sequence[Rule]] = (
         for_s=0,
         verdict=Verdict.BEHIND,
         summary="A server that a worker needs does not answer",
-        impact="While the lock guard's Redis is away, complete orders wait, unless GUARD_WHEN_AWAY says otherwise.",
+        impact=(
+            "What needs it waits, and nothing is lost: the archive for the object storage, complete orders for the lock "
+            "guard's Redis, unless GUARD_WHEN_AWAY says otherwise."
+        ),
         do="millrace status",
         docs=f"{RUNBOOKS}/redis-lost.md",
         find=_away,
