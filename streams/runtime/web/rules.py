@@ -246,8 +246,8 @@ RULES: Final[Sequence[Rule]] = (
         verdict=Verdict.BEHIND,
         summary="A server that a worker needs does not answer",
         impact=(
-            "What needs it waits, and nothing is lost: the archive for the object storage, complete orders for the lock "
-            "guard's Redis, unless GUARD_WHEN_AWAY says otherwise."
+            "What needs it waits, and nothing is lost: the archive for the object storage, complete orders for the "
+            "lock guard's Redis, unless GUARD_WHEN_AWAY says otherwise."
         ),
         do="millrace status",
         docs=f"{RUNBOOKS}/redis-lost.md",
