@@ -30,6 +30,11 @@ MOST_TASKS: Final = 8
 MOST_TABLES: Final = 8
 MOST_CHARACTERS: Final = 200
 
+WATCHED_S: Final = 60.0
+"""Time after the last figures of the watch for which it counts as running."""
+
+MOST_ABOVE: Final = 1.05
+
 UNCOUNTED: Final = "run `millrace connector watch`, which counts the rows"
 
 READ: Final = Script("return redis.call('GET', ARGV[1])")
@@ -183,6 +188,8 @@ def _reading(part: Mapping[str, Any], asked: str | None) -> Iterator[tuple[Any, 
     """Yield what the connector reads, and how far that is if the watch counts it."""
     reads = part.get("reads", ())
     counted = {read["table"] for read in reads if read["is_under_way"]}
+    if part.get("at", 0.0) - part.get("counted_at", 0.0) < WATCHED_S:
+        counted |= {read["table"] for read in reads}
     if part.get("snapshot") is not None:
         hint = UNCOUNTED if part["snapshot"] and not counted else None
         yield "Initial snapshot", "under way" if part["snapshot"] else "ended", asked, hint
@@ -195,8 +202,12 @@ def _reading(part: Mapping[str, Any], asked: str | None) -> Iterator[tuple[Any, 
 
 
 def _rows(read: Mapping[str, Any]) -> str:
-    of = "" if read["estimated"] is None else f" of about {read['estimated']:,}"
-    return f"about {read['rows']:,}{of} rows"
+    rows, estimated = read["rows"], read["estimated"]
+    if estimated is None:
+        return f"about {rows:,} rows"
+    if rows > MOST_ABOVE * estimated:  # statistics of a table that has just been filled may be far off
+        return f"about {rows:,} rows; the statistics of the source say {estimated:,}"
+    return f"about {rows:,} of about {estimated:,} rows"
 
 
 def _newest_change(parts: Sequence[Mapping[str, Any]]) -> Iterator[tuple[Any, ...]]:

@@ -37,7 +37,7 @@ RATE_NOW: Final = (
     ".children[1].innerText"
 )
 LOAD_RATE, LOAD_S = 200, 30
-FIRST_PAINT_MS: Final = "performance.getEntriesByName('first-contentful-paint')[0].startTime"
+PAINTED: Final = "performance.getEntriesByName('first-contentful-paint')[0]"
 FIRST_PAINT_LIMIT_MS: Final = 300
 LIVE: Final = 5
 """By how much a busy machine may miss a figure that is promised for one of its own."""
@@ -98,8 +98,9 @@ def test_the_page_shows_the_figures_of_all_workers_and_stays_current(fed: FedSho
     browser.resize(1_440)
     browser.open(f"{workers[1].url}/")
     browser.until(shows("#verdict", "Right"))
-    print(f"first paint after {browser.value(FIRST_PAINT_MS):.0f} ms")
-    assert browser.value(FIRST_PAINT_MS) < LIVE * FIRST_PAINT_LIMIT_MS
+    browser.until(PAINTED)
+    print(f"first paint after {browser.value(f'{PAINTED}.startTime'):.0f} ms")
+    assert browser.value(f"{PAINTED}.startTime") < LIVE * FIRST_PAINT_LIMIT_MS
     browser.until(shows("#verdict", "2 of 2 workers. 1 order waits to be complete. No dead letters"))
     for name, count in FIGURES.items():
         until(lambda n=name, c=count: figure(browser, n) == total(workers, c), name)  # type: ignore[misc]

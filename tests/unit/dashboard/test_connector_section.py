@@ -185,6 +185,7 @@ def reads(*, is_under_way: bool) -> bytes:
     tables = [
         TableRead(table="customers", rows=312_000, estimated=1_000_123, is_under_way=is_under_way),
         TableRead(table="orders", rows=7, estimated=None, is_under_way=False),
+        TableRead(table="stores", rows=50_100, estimated=31_744, is_under_way=False),
     ]
     return msgspec.json.encode(ConnectorReads(at=NOON, tables=tables))
 
@@ -200,10 +201,14 @@ async def test_a_read_shows_how_many_rows_are_done_of_about_how_many(serve: Any)
     text = shown(records.figures())
     assert "Read of customers under way 12:00:00 UTC about 312,000 of about 1,000,123 rows" in text
     assert "Read of orders ended 12:00:00 UTC about 7 rows" in text
+    assert "about 50,100 rows; the statistics of the source say 31,744" in text
     assert "millrace connector watch" not in text
     redis.value = reads(is_under_way=False)
     await records.read()
     assert "Read of customers ended" in shown(records.figures())
+    fresh = {**records.figures(), "at": NOON + 5}
+    assert "millrace connector watch" not in shown(fresh), "the watch has seen the end, and Connect was asked before"
+    assert "millrace connector watch" in shown({**fresh, "at": NOON + 600})
 
 
 @pytest.mark.parametrize("value", [RedisAwayError("away"), b"[]", b"\xff"], ids=repr)
