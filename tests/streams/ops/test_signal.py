@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import psycopg
 import pytest
 from msgspec import Struct
@@ -28,12 +29,17 @@ from config.definition import Definition
 from config.engines import engine_of
 from config.engines.base import Connection
 from ops.cli import main
+from ops.connector.read_progress import ReadProgress, Servers
+from ops.connector.rest import ConnectClient
 from ops.database import connected
 from ops.topic_reader import TopicReader
 from stack.local import Stack
 from stack.servers.postgres import SUPERUSER
+from streams.adapters.redis import RedisConsole
 from streams.model.change import Change, change_decoder
+from streams.model.table_read import READS, READS_DATABASE
 from streams.topics import topic_under
+from tables.views.connector import READ, reads_of
 from tests.streams.ops.test_foreign_dataset import Foreign
 from tests.support.background import in_background
 
@@ -141,6 +147,21 @@ class Shop:
                 newest[change.row.id] = change
         return {key: change.row.name for key, change in newest.items() if not change.deleted}
 
+    def servers(self) -> Servers:
+        """What the progress of a read is counted from."""
+        login = engine_of(self.definition).login(self.stack.environment())
+        return Servers(self.definition, login, self.stack.environment()["KAFKA_BOOTSTRAP"])
+
+    @contextmanager
+    def progress(self) -> Iterator[ReadProgress]:
+        """The progress of reads, as the watch has it."""
+        with ConnectClient(self.stack.environment()["CONNECT_URL"]) as connect, self.redis() as redis:
+            yield ReadProgress(self.definition, connect, self.servers(), redis, say=print)
+
+    def redis(self) -> RedisConsole:
+        """Where the watch writes for the page."""
+        return RedisConsole(self.stack.environment()["REDIS_URL"], database=READS_DATABASE)
+
     @contextmanager
     def changing(self, pause_s: float = 0.002) -> Iterator[None]:
         """Insert, update and delete customers during the block, with a pause after each transaction."""
@@ -213,8 +234,16 @@ def test_a_table_left_out_of_the_snapshot_is_read_while_it_changes_and_a_killed_
     shop = make_shop("mysql", MANY_ROWS)
     assert main(["connector", "apply"]) == 0
     assert "customers: being read incrementally" in capsys.readouterr().out
-    with shop.changing():
+    with shop.changing(), shop.progress() as progress:
         wait_for(lambda: shop.reads() > PART_ROWS)
+        progress.look()
+        [read] = progress.tables
+        assert (read.table, read.is_under_way) == ("customers", True)
+        assert read.rows > PART_ROWS
+        assert read.estimated == pytest.approx(MANY_ROWS, rel=0.5), "the database's statistics"
+        with shop.redis() as redis:
+            on_the_page = reads_of(redis.call(READ, f"{READS}{shop.definition.name}".encode()))
+        assert on_the_page["reads"] == [msgspec.to_builtins(read)]
         shop.stack.kill("connect")
         before = shop.reads()
         shop.stack.up(only=["connect"])
@@ -239,6 +268,11 @@ def test_rows_are_read_again_on_a_signal_while_they_change(
     assert "customers: complete" in capsys.readouterr().out
     assert 0 < shop.reads() - before <= 1_000
     wait_for(lambda: shop.told() == shop.rows())
+    servers = shop.servers()
+    asked_ms = servers.signalled_ms()["customers"]
+    assert 0 < servers.records_since("customers", asked_ms) < servers.records_since("customers", 0)
+    assert servers.records_since("customers", asked_ms + 10**9) == 0
+    assert servers.estimated_rows("customers") == len(shop.rows()), "a small table is counted"
     assert main(["connector", "signal", "--table", "customers", "--where", "no_column = 1"]) == 1
     assert "no_column" in capsys.readouterr().err
     assert main(["connector", "signal", "--table", "suppliers"]) == 1
