@@ -202,7 +202,8 @@ def test_a_topic_that_is_gone_makes_a_running_connector_stand_still_which_its_st
     assert main(["connector", "apply", "--wait-snapshot"]) == 0
     environment = source.stack.environment()
     topic = topic_under(load_definition(source.name).topic_prefix, "customers")
-    [deleted] = AdminClient({"bootstrap.servers": environment["KAFKA_BOOTSTRAP"]}).delete_topics([topic]).values()
+    admin = AdminClient({"bootstrap.servers": environment["KAFKA_BOOTSTRAP"]})
+    [deleted] = admin.delete_topics([topic]).values()
     deleted.result(LIMIT_S)
     source.run("UPDATE customers SET email = 'b'")
     wait_for(lambda: main(["connector", "status"]) == 1)

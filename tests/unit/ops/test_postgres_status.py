@@ -16,7 +16,7 @@ from config.dataset import load_definition
 from config.engines.base import Connection
 from config.settings import environment_with
 from ops.connector import postgres
-from ops.connector.arrival import SILENT_S
+from ops.connector.arrival import SILENT_S, Arrivals
 from ops.connector.postgres import PostgresSource
 from ops.connector.rest import ConnectClient
 from ops.connector.slots import Slot
@@ -45,7 +45,7 @@ def status(
     patch.setattr(postgres, "read_slot", lambda *_: slot)
     patch.setattr(postgres, "unpublished", lambda *_: missing)
     newest_ms = None if silent_s is None else int((time.time() - silent_s) * 1000)
-    patch.setattr(postgres.Arrivals, "newest_ms", lambda *_: newest_ms)
+    patch.setattr(Arrivals, "newest_ms", lambda *_: newest_ms)
     environment = environment_with(
         {
             "KAFKA_BOOTSTRAP": "127.0.0.1:1",
