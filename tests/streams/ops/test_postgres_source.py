@@ -210,9 +210,6 @@ def test_a_topic_that_is_gone_makes_a_running_connector_stand_still_which_its_st
     with ConnectClient(environment["CONNECT_URL"]) as connect:
         assert is_running(connect.status(f"{source.name}-connector")), "Connect sees nothing"
     assert "the connector stands still" in capsys.readouterr().out
-    assert main(["topics", "apply"]) == 0
-    wait_for(lambda: source.by_position() == source.rows())
-    wait_for(lambda: main(["connector", "status"]) == 0)
 
 
 def test_a_slot_that_another_program_reads_is_named_with_its_process(
