@@ -160,7 +160,7 @@ class Runner:
             )
             is_new = bool(manifest.errors) or versions != (previous.versions if previous else {})
             is_new |= manifest.drift != (previous.drift if previous else {})
-            self._show(manifest, is_new=is_new)
+            self._show(manifest, previous, is_new=is_new)
         except BaseException as error:
             self.record.ended(run_id, started, state="failed", error=brief(error))
             raise
@@ -170,11 +170,13 @@ class Runner:
         )
         return Outcome(manifest=manifest, is_new=is_new)
 
-    def _show(self, manifest: Manifest, *, is_new: bool) -> None:
+    def _show(self, manifest: Manifest, previous: Manifest | None, *, is_new: bool) -> None:
         """Let readers see what the run made: the manifest first, then what is made of the tables that it lists."""
         if is_new or not self.is_quiet:
             self.manifests.write(manifest)
-        self.publish(manifest)
+            self.publish(manifest)
+        elif previous is not None:
+            self.publish(previous)  # an earlier run may have ended between its manifest and its publication
 
     def _unchanged(self, previous: Manifest | None) -> list[TableRun] | None:
         tables = None if previous is None else self.up_to_date_check(previous)

@@ -39,6 +39,18 @@ def test_a_run_that_ends_after_a_later_one_takes_nothing_back(testbed: RunTestbe
     assert testbed.manifests.last(1)[0].versions == {"bronze/orders": 2, "bronze/customers": 2}
 
 
+def test_idle_runs_of_a_service_publish_what_the_last_manifest_names(testbed: RunTestbed) -> None:
+    runner = testbed.quiet(is_quiet=True)
+    runner.run()
+    assert testbed.published == [], "there is no manifest yet"
+    testbed.steps = [step("gold", "fact_orders", 1, 1)]
+    first = runner.run().manifest
+    testbed.steps = [step("gold", "fact_orders", 1)]
+    runner.run()
+    assert testbed.published == [first, first]
+    assert testbed.newest() == first
+
+
 def test_a_fact_is_published_only_with_its_dimensions(testbed: RunTestbed) -> None:
     def fact(version: int) -> Step:
         return dataclasses.replace(step("gold", "fact_orders", version, 1), refers_to=frozenset({"gold/dim_customer"}))
