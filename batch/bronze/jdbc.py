@@ -183,13 +183,18 @@ class _JdbcLanding:
         return anti_joined(new, there, [*self.table.key, "_row_hash"])
 
     def _changed(self, new: DataFrame) -> DataFrame:
-        """Return the rows that differ from the newest version in Bronze, and a delete for each key missing in `new`."""
-        versions = self.bronze.read().select(
-            *self.table.key, F.struct("_sequence", "_op", "_row_hash").alias("version")
-        )
-        newest = versions.groupBy(*self.table.key).agg(F.max("version").alias("version")).where("version._op <> 'd'")
-        known = newest.select(*self.table.key, F.col("version._row_hash").alias("_row_hash"))
-        changed = anti_joined(new, known, [*self.table.key, "_row_hash"])
-        gone = anti_joined(known, new, self.table.key).select(*self.table.key)
-        others = {name: F.lit(None).cast("string") for name in self.table.column_names if name not in self.table.key}
+        """Return the rows that differ from the newest version in Bronze, and a delete for each key missing in `new`.
+
+        Rows with NULL in their key have no newest version, because several may have the same key: those are returned
+        whose content Bronze never had, and none of them is known to be deleted.
+        """
+        key = self.table.key
+        versions = self.bronze.read().select(*key, F.struct("_sequence", "_op", "_row_hash").alias("version"))
+        has_key = F.expr(" AND ".join(f"`{name}` IS NOT NULL" for name in key))
+        newest = versions.where(has_key).groupBy(*key).agg(F.max("version").alias("version"))
+        known = newest.where("version._op <> 'd'").unionByName(versions.where(~has_key))
+        known = known.select(*key, F.col("version._row_hash").alias("_row_hash"))
+        changed = anti_joined(new, known, [*key, "_row_hash"])
+        gone = anti_joined(known.where(has_key), new, key).select(*key)
+        others = {name: F.lit(None).cast("string") for name in self.table.column_names if name not in key}
         return changed.unionByName(self._stamped(gone.withColumns(others) if others else gone, "d"))

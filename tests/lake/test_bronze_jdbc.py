@@ -21,6 +21,7 @@ from batch.bronze import progress as bronze_progress
 from batch.bronze.windows import find_anchor
 from batch.context import LayerResult
 from batch.errors import BatchError
+from batch.silver.refine import refine
 from batch.storage.canonical import time_text
 from batch.storage.database import connected
 from config.database_settings import DatabaseSettings
@@ -75,6 +76,10 @@ class Source:
     def land_rows(self, *keys: tuple[str, ...]) -> LayerResult:
         """A repair."""
         return bronze.land_rows(self.table, keys, self._context())
+
+    def refine(self) -> LayerResult:
+        """Silver after a run."""
+        return refine(self.table, self._context())
 
     def rows(self, *names: str) -> list[tuple[Any, ...]]:
         """What is in Bronze, by key and sequence."""
@@ -267,6 +272,24 @@ def test_a_table_without_cursor_is_compared_as_a_whole(details: Source, shop: Co
     execute(shop, "INSERT INTO order_details VALUES ('o', 3, 1)")
     shop.commit()
     assert details.land().rows_written == 2  # back to what they were, which is news
+
+
+def test_rows_with_null_in_their_key_are_landed_once_and_set_aside(details: Source, shop: Connection) -> None:
+    execute(shop, "ALTER TABLE order_details DROP PRIMARY KEY, MODIFY product_id INT NULL")
+    execute(shop, "INSERT INTO order_details VALUES ('o', NULL, 1), ('o', NULL, 2), ('o', 3, 1)")
+    shop.commit()
+    assert details.land().rows_written == 3
+    assert details.refine().rejected == {"not_null(product_id)": 2}
+    assert details.land().is_unchanged
+    execute(shop, "UPDATE order_details SET quantity = 5 WHERE quantity = 2")
+    execute(shop, "DELETE FROM order_details WHERE product_id = 3")
+    shop.commit()
+    assert details.land().rows_written == 2
+    assert details.refine().rejected == {"not_null(product_id)": 1}
+    assert details.land().is_unchanged
+    execute(shop, "DELETE FROM order_details")
+    shop.commit()
+    assert details.land().is_unchanged, "nobody knows which of them is gone"
 
 
 def test_a_full_run_finds_what_windows_cannot(orders: Source, shop: Connection) -> None:

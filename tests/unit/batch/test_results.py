@@ -17,10 +17,11 @@ import pyarrow.parquet as pq
 import pytest
 from deltalake import write_deltalake
 
+from batch.delta.published import PublishedTable
 from batch.errors import BatchError
 from batch.gold.header import parsed
-from batch.pipeline.manifest import Manifest
 from batch.pipeline import results
+from batch.pipeline.manifest import Manifest
 from batch.pipeline.results import HEAD, PART, SUCCESS, Results
 from batch.storage.paths import Lake
 from config.dataset import load_definition
@@ -127,12 +128,11 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The versions of tables that are opened during the test."""
     found: list[int] = []
 
-    class Table(results.PublishedTable):
-        def __init__(self, uri: str, version: int, store: ObjectStoreSettings) -> None:
-            found.append(version)
-            super().__init__(uri, version, store)
+    def counted(uri: str, version: int, store: ObjectStoreSettings) -> PublishedTable:
+        found.append(version)
+        return PublishedTable(uri, version, store)
 
-    monkeypatch.setattr(results, "PublishedTable", Table)
+    monkeypatch.setattr(results, "PublishedTable", counted)
     return found
 
 
@@ -162,7 +162,7 @@ def test_a_publication_that_failed_is_made_up_for_by_the_same_process(
 
     version = house.write({"Polska": 3})
     with monkeypatch.context() as patched:
-        patched.setattr(results.pq, "write_table", full)
+        patched.setattr(pq, "write_table", full)
         with pytest.raises(BatchError, match="is full"):
             house.publish(version)
     house.publish(version)
