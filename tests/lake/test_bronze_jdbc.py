@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,9 @@ from batch.bronze import progress as bronze_progress
 from batch.bronze.windows import find_anchor
 from batch.context import LayerResult
 from batch.errors import BatchError
+from batch.reconcile.buckets import Difference, difference
+from batch.reconcile.queries import bronze_rows, source_query
+from batch.reconcile.sides import LakeSide, SourceSide
 from batch.silver.refine import refine
 from batch.storage.canonical import time_text
 from batch.storage.database import connected
@@ -80,6 +84,13 @@ class Source:
     def refine(self) -> LayerResult:
         """Silver after a run."""
         return refine(self.table, self._context())
+
+    def difference(self, connection: Connection) -> Difference:
+        """Bronze, as `reconcile` compares it."""
+        bronze_table = self._context().table("bronze", self.table.name).read()
+        with ThreadPoolExecutor(1) as thread:
+            source = SourceSide(connection, source_query(connection.engine, self.table), thread)
+            return difference(source, LakeSide(lambda: bronze_rows(bronze_table, self.table)))
 
     def rows(self, *names: str) -> list[tuple[Any, ...]]:
         """What is in Bronze, by key and sequence."""
@@ -286,6 +297,7 @@ def test_rows_with_null_in_their_key_are_landed_once_and_set_aside(details: Sour
     shop.commit()
     assert details.land().rows_written == 2
     assert details.refine().rejected == {"not_null(product_id)": 1}
+    assert details.difference(shop).rows == {}, "what may not be compared is neither behind nor different"
     assert details.land().is_unchanged
     execute(shop, "DELETE FROM order_details")
     shop.commit()
