@@ -15,6 +15,7 @@ from urllib.parse import unquote
 
 from py4j.protocol import Py4JJavaError
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.types import StructType
 
 from batch.spark.jvm import java_class
 
@@ -81,6 +82,12 @@ class DeltaLog:
         while version < newest and not any({"add", "remove", "cdc"} & {*each} for each in self._actions(version + 1)):
             version += 1
         return version
+
+    def schemas(self, first: int, last: int) -> list[StructType]:
+        """Return the columns that the versions from `first` to `last` gave the table, if they changed its metadata."""
+        actions = (action for version in range(first, last + 1) for action in self._actions(version))
+        found = [action["metaData"]["schemaString"] for action in actions if "metaData" in action]
+        return [StructType.fromJson(json.loads(text)) for text in found]
 
     def stored_bytes(self) -> int:
         """Return the total bytes of all files in the table's folder."""

@@ -102,7 +102,10 @@ class LakeTable:
         return self._commits.progress()
 
     def changed_since(self, version: int) -> Rows | None:
-        """Return the change data feed after `version`; None if the feed was deleted or never recorded."""
+        """Return the change data feed after `version`.
+
+        None if the feed was deleted or never recorded, or if a column has got another type since.
+        """
         newest = self.version()
         if not 0 <= version <= newest or self.property("delta.enableChangeDataFeed") != "true":
             return None
@@ -112,6 +115,8 @@ class LakeTable:
             version = self._log.last_without_changes(version, newest)
         if version == newest:  # Delta rejects a range without commits
             return Rows.of(self._spark_table.feed(newest).where("false"))
+        if self._is_retyped(version, newest):  # former values may not fit
+            return None
         delta_rs = self.delta_rs(newest)
         found = None if delta_rs is None else delta_rs.changes(version + 1, newest, most=sizes.DRIVER_ROWS_MAX)
         if delta_rs is None or found is None:
@@ -265,6 +270,14 @@ class LakeTable:
             return self._delta_rs_location.newest() or self._log
         except TableNotFoundError:
             return self._log
+
+    def _is_retyped(self, version: int, newest: int) -> bool:
+        """Whether a column has another type in `newest` than in `version`, or had one in between."""
+        later = self._log.schemas(version + 1, newest)
+        if not later:
+            return False
+        types = {field.name: field.dataType for field in self.at(version).schema}
+        return any(types.get(field.name, field.dataType) != field.dataType for each in later for field in each)
 
     def _make(self, rows: Rows, partition_by: Sequence[str] = (), properties: Mapping[str, str] | None = None) -> bool:
         """Create an empty table unless one exists; return whether it was created."""

@@ -8,7 +8,6 @@ unreachable or full, or if Spark's Java process ends.
 from __future__ import annotations
 
 import itertools
-import re
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -23,6 +22,7 @@ from pyspark.errors import PySparkException
 
 from batch.console.logs import layer_log
 from batch.console.output import Say
+from batch.console.values import without_values
 from batch.context import LayerResult
 from batch.errors import BatchError, SparkEndedError, StorageError
 from batch.pipeline.job_record import JobRecord
@@ -73,14 +73,6 @@ class Step:
 
 Plan = Callable[[str, datetime], Iterable[Step]]
 """A function that returns the steps of a run in order, given the run's id and start time."""
-
-
-_QUOTED: Final = re.compile(
-    r"(\b(?:[Vv]alue|[Tt]ext|[Ss]tring|[Ii]nput):? )"
-    r"(?:'.*?'(?= of the type| cannot| could not| to value|\W*$)|\S+(?= of the type))",
-    re.DOTALL | re.MULTILINE,
-)
-"""A value that Spark or Java quotes in an error, with the word before it."""
 
 UpToDateCheck = Callable[[Manifest], list[TableRun] | None]
 """A function that checks whether there is new input since the run of the given manifest.
@@ -274,14 +266,6 @@ def _table_run(result: LayerResult, seconds: float) -> TableRun:
         note=result.note,
         drift=None if result.drift is None else list(result.drift),
     )
-
-
-def without_values(text: str) -> str:
-    """Return a text without the values of rows that Spark quotes in its errors.
-
-    Logs, manifests and Redis keep errors, and an erasure of a person's data does not search them.
-    """
-    return _QUOTED.sub(r"\1'…'", text)
 
 
 def brief(error: BaseException) -> str:
