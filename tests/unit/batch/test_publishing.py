@@ -101,7 +101,9 @@ def test_an_error_never_quotes_a_value_of_a_row(testbed: RunTestbed, tmp_path: P
 def test_the_condition_and_the_types_of_an_error_about_a_value_are_told_and_others_are_whole() -> None:
     text = '[CAST_INVALID_INPUT] The value \'"INT" x\' of the type "STRING" cannot be cast to "DATE". SQLSTATE: 22018'
     assert without_values(text) == '[CAST_INVALID_INPUT] of a value ("INT", "STRING", "DATE"), SQLSTATE: 22018'
-    text = "[TABLE_OR_VIEW_NOT_FOUND] The table `ordrs` cannot be found. SQLSTATE: 42P01\nCaused by: a.BException: why\n\tat x"
+    text = (
+        "[TABLE_OR_VIEW_NOT_FOUND] The table `ordrs` cannot be found. SQLSTATE: 42P01\nCaused by: a.BException: c\n\tat"
+    )
     assert without_values(text) == text
 
 
