@@ -224,9 +224,16 @@ def test_rows_without_a_cursor_are_landed_once(orders: Source, shop: Connection)
     shop.commit()
     assert orders.land().rows_written == 1
     assert orders.rows("id", "timestamp") == [("order-1", None), ("order-2", None)]
+    execute(shop, "SET SESSION sql_mode = ''")
+    order(shop, 3, "'0000-00-00 00:00:00'")
+    shop.commit()
+    assert orders.land().rows_written == 1
+    assert orders.land().is_unchanged
+    order(shop, 4, "'0000-00-00 00:00:00'")
+    shop.commit()
+    assert orders.land().rows_written == 1
 
 
-@pytest.mark.nightly  # a killed run is finished in the commands' tests on every push
 def test_rows_with_a_time_in_the_future_are_counted(orders: Source, shop: Connection) -> None:
     order(shop, 1)
     order(shop, 2, "NOW(6) + INTERVAL 1 DAY")
@@ -239,6 +246,7 @@ def test_rows_with_a_time_in_the_future_are_counted(orders: Source, shop: Connec
     )
 
 
+@pytest.mark.nightly  # a killed run is finished in the commands' tests on every push
 def test_a_run_that_died_before_its_commit_is_repeated_by_the_next(
     orders: Source, shop: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
