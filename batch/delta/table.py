@@ -115,7 +115,7 @@ class LakeTable:
             version = self._log.last_without_changes(version, newest)
         if version == newest:  # Delta rejects a range without commits
             return Rows.of(self._spark_table.feed(newest).where("false"))
-        if self._is_retyped(version, newest):  # former values may not fit
+        if self._log.is_retyped(version, newest, lambda: self.at(version).schema):  # former values may not fit
             return None
         delta_rs = self.delta_rs(newest)
         found = None if delta_rs is None else delta_rs.changes(version + 1, newest, most=sizes.DRIVER_ROWS_MAX)
@@ -270,14 +270,6 @@ class LakeTable:
             return self._delta_rs_location.newest() or self._log
         except TableNotFoundError:
             return self._log
-
-    def _is_retyped(self, version: int, newest: int) -> bool:
-        """Whether a column has another type in `newest` than in `version`, or had one in between."""
-        later = self._log.schemas(version + 1, newest)
-        if not later:
-            return False
-        types = {field.name: field.dataType for field in self.at(version).schema}
-        return any(types.get(field.name, field.dataType) != field.dataType for each in later for field in each)
 
     def _make(self, rows: Rows, partition_by: Sequence[str] = (), properties: Mapping[str, str] | None = None) -> bool:
         """Create an empty table unless one exists; return whether it was created."""
