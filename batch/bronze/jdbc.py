@@ -5,7 +5,7 @@ committed (`batch.bronze.windows`).
 
 1. Choose the window: from the last run's anchor minus an overlap up to this run's anchor, exclusive. The first window
    of a table has no lower bound, and neither does any window of a `--full` run. Every window includes the rows whose
-   cursor is NULL.
+   cursor is NULL or the zero date of MySQL (0000-00-00).
 2. Read the rows of the window, and drop those that Bronze already has with the same key and content, so that rows of
    the overlap are not stored twice.
 3. Append the rows and the anchor, as the progress, in one commit: a run that is killed leaves either both or neither.
@@ -22,7 +22,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
@@ -54,6 +54,9 @@ from config.definition import Table
 from config.engines import engine_of
 
 log = logging.getLogger("batch.bronze")
+
+FIRST_TIME: Final = "0001-01-01"
+"""A cursor before this is no time: rows with the zero date are read by every window, like those with NULL."""
 
 
 def land_jdbc(table: Table, context: RunContext) -> LayerResult:
@@ -124,7 +127,8 @@ class _JdbcLanding:
         end = f"'{time_text(self.span.end)}'"
         if self.span.start is None:
             return f"{cursor} < {end} OR {cursor} IS NULL"
-        return f"({cursor} >= '{time_text(self.span.start)}' AND {cursor} < {end}) OR {cursor} IS NULL"
+        never = f"{cursor} IS NULL OR {cursor} < '{FIRST_TIME}'"
+        return f"({cursor} >= '{time_text(self.span.start)}' AND {cursor} < {end}) OR {never}"
 
     def land(self, rows: DataFrame, done: dict[str, Any], expected: int | None) -> LayerResult:
         """Commit those of the source's rows that Bronze lacks.
@@ -185,17 +189,22 @@ class _JdbcLanding:
         there = self.bronze.read()
         if self.span.start is not None:
             cursor = F.col(str(self.table.cursor))
-            there = there.where((cursor >= time_text(self.span.start)) | cursor.isNull())
+            there = there.where((cursor >= time_text(self.span.start)) | cursor.isNull() | (cursor < FIRST_TIME))
         return anti_joined(new, there, [*self.table.key, "_row_hash"])
 
     def _changed(self, new: DataFrame) -> DataFrame:
-        """Return the rows that differ from the newest version in Bronze, and a delete for each key missing in `new`."""
-        versions = self.bronze.read().select(
-            *self.table.key, F.struct("_sequence", "_op", "_row_hash").alias("version")
-        )
-        newest = versions.groupBy(*self.table.key).agg(F.max("version").alias("version")).where("version._op <> 'd'")
-        known = newest.select(*self.table.key, F.col("version._row_hash").alias("_row_hash"))
-        changed = anti_joined(new, known, [*self.table.key, "_row_hash"])
-        gone = anti_joined(known, new, self.table.key).select(*self.table.key)
-        others = {name: F.lit(None).cast("string") for name in self.table.column_names if name not in self.table.key}
+        """Return the rows that differ from the newest version in Bronze, and a delete for each key missing in `new`.
+
+        Rows with NULL in their key have no newest version, because several may have the same key: those are returned
+        whose content Bronze never had, and none of them is known to be deleted.
+        """
+        key = self.table.key
+        versions = self.bronze.read().select(*key, F.struct("_sequence", "_op", "_row_hash").alias("version"))
+        has_key = F.expr(" AND ".join(f"`{name}` IS NOT NULL" for name in key))
+        newest = versions.where(has_key).groupBy(*key).agg(F.max("version").alias("version"))
+        known = newest.where("version._op <> 'd'").unionByName(versions.where(~has_key))
+        known = known.select(*key, F.col("version._row_hash").alias("_row_hash"))
+        changed = anti_joined(new, known, [*key, "_row_hash"])
+        gone = anti_joined(known.where(has_key), new, key).select(*key)
+        others = {name: F.lit(None).cast("string") for name in self.table.column_names if name not in key}
         return changed.unionByName(self._stamped(gone.withColumns(others) if others else gone, "d"))

@@ -183,9 +183,11 @@ class Comparer:
         self._pending[table.name] = self.lookup.with_values(table, known, manifest)
         self._in_quarantine[table.name] = self.lookup.with_values(table, Explained(keys=quarantined), manifest)
         arriving = set(lacking) if pending.is_all else pending.keys & set(lacking)
+        without_key = self.lookup.without_key(table)
+        note = f"(without {without_key:,} rows that have NULL in their key)" if without_key else ""
         return [
-            _finding(bronze, table.key, compared[bronze], behind=arriving),
-            _finding(silver, table.key, compared[silver], behind=waits, quarantined=quarantined),
+            _finding(bronze, table.key, compared[bronze], behind=arriving, note=note),
+            _finding(silver, table.key, compared[silver], behind=waits, quarantined=quarantined, note=note),
         ]
 
     def _gold_finding(self, plan: GoldPlan, manifest: Manifest, compared: Mapping[str, Comparisons]) -> Finding:
@@ -211,7 +213,13 @@ def _second_comparison(subject: Subject, manifest: Manifest, first: Difference |
 
 
 def _finding(
-    name: str, key: Sequence[str], compared: Comparisons, *, behind: Collection[str], quarantined: Collection[str] = ()
+    name: str,
+    key: Sequence[str],
+    compared: Comparisons,
+    *,
+    behind: Collection[str],
+    quarantined: Collection[str] = (),
+    note: str = "",
 ) -> Finding:
     if compared.first is None:
         return Finding(name=name, key=key, source_rows=0, lake_rows=0, note="(does not exist yet)", is_behind=True)
@@ -223,4 +231,5 @@ def _finding(
         rows=compared.second,
         behind=behind,
         quarantined=quarantined,
+        note=note,
     )

@@ -18,6 +18,7 @@ from batch.pipeline.workspace import Workspace
 from batch.reconcile.buckets import key_text
 from batch.reconcile.explained import Explained
 from batch.reconcile.pending_changes import pending_changes
+from batch.reconcile.queries import count_without_key
 from batch.storage import canonical
 from config.definition import Table
 from config.engines.base import Connection
@@ -55,6 +56,10 @@ class Lookup:
         positions = bronze_progress.positions(done, topic)
         assert self.bootstrap is not None, "a table that is fed by a topic needs Kafka"
         return pending_changes(self.bootstrap, topic, table, positions)
+
+    def without_key(self, table: Table) -> int:
+        """Return the number of rows of the source with NULL in their key, which are not compared."""
+        return int(self.connection.value(count_without_key(self.connection.engine, table)))
 
     def quarantined(self, table: Table, keys: Collection[str]) -> set[str]:
         """Return those of the given keys that have a row in the quarantine."""

@@ -16,7 +16,7 @@ from batch.reconcile.buckets import Difference, Pair, key_text
 from batch.reconcile.compare import Comparer, Comparisons
 from batch.reconcile.explained import Explained
 from batch.reconcile.lookup import Lookup
-from batch.reconcile.verdict import Finding, Verdict
+from batch.reconcile.verdict import Finding, Verdict, report
 from config.dataset import load_definition
 from config.definition import Table
 
@@ -61,10 +61,14 @@ class FakeLookup(Lookup):
         connection: Any = Connection()
         super().__init__(workspace=nothing, spark=nothing, connection=connection, bootstrap=None)
         self._rows = rows
+        self.rows_without_key = 0
         self._quarantined_keys = {LINES.name: {*quarantined}}
 
     def _source_rows(self, table: Table, keys: Collection[str]) -> Any:
         return ({"k": key, str(table.cursor): self._rows[key]} for key in keys if key in self._rows)
+
+    def without_key(self, table: Table) -> int:
+        return self.rows_without_key
 
     def with_values(self, table: Table, explained: Explained, manifest: Manifest) -> Explained:
         return explained
@@ -88,6 +92,14 @@ def test_a_row_of_a_table_without_a_cursor_that_bronze_has_is_not_behind() -> No
 def test_a_row_of_a_table_without_a_cursor_that_bronze_lacks_is_behind() -> None:
     found = findings(FakeLookup({}), bronze={A: DIFFERS}, silver={A: DIFFERS})
     assert [each.verdict for each in found] == [Verdict.BEHIND, Verdict.BEHIND]
+
+
+def test_rows_with_null_in_their_key_are_not_compared_and_the_report_says_so() -> None:
+    lookup = FakeLookup({})
+    lookup.rows_without_key = 1_200
+    found = findings(lookup, bronze={}, silver={})
+    assert [each.verdict for each in found] == [Verdict.EQUAL, Verdict.EQUAL]
+    assert report(found).count("equal (without 1,200 rows that have NULL in their key)") == 2
 
 
 def test_a_window_reads_what_changed_since_the_last_one_but_not_the_future() -> None:
