@@ -15,6 +15,8 @@ values too. A table without a cursor is read completely and compared with the ne
 which also finds deleted rows; a `--full` run without time bounds reads every table this way. `millrace lake reconcile
 --repair` finds the changes that windows miss: rows written with an old time, changes that do not update the cursor, and
 deletes.
+
+Rows that are too large for Java are put into the quarantine (`batch.bronze.large_rows`).
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ from pyspark.sql import functions as F  # noqa: N812
 
 from batch.bronze import progress as bronze_progress
 from batch.bronze.jdbc_rows import check_columns, read_source, rows_ahead
+from batch.bronze.large_rows import BYTES, measured, put_aside, smaller, with_put_aside
 from batch.bronze.sequence import jdbc_sequence
 from batch.bronze.table import (
     JDBC,
@@ -71,18 +74,18 @@ def land_jdbc(table: Table, context: RunContext) -> LayerResult:
     settings, definition = source_of(table, context), context.definition
     with connected(settings, definition.database, definition.schema) as connection:
         others = check_columns(connection, table)
+        landing = _JdbcLanding(bronze=bronze, table=table, context=context, span=span, is_first=is_first)
+        sizes = measured(connection, table, landing.condition(), context)
         ahead = 0 if not has_time_cursor(table) else rows_ahead(connection, table, span.anchor.now)
     drifted = drift(table, [*others], ())
     for text in drifted:
         log.warning("bronze/%s: %s", table.name, text)
-    landing = _JdbcLanding(bronze=bronze, table=table, context=context, span=span, is_first=is_first)
-    rows = read_source(context.spark, settings, definition, table, landing.condition())
+    rows = read_source(context.spark, settings, definition, table, landing.condition(), sizes=sizes)
     held = span.anchor.note if has_time_cursor(table) else ""
     wider = f"read again for the columns {', '.join(new)}" if new else ""
     late = f"rows with a time in the future in {table.cursor}, not read before then: {ahead:,}" if ahead else ""
-    return replace(
-        landing.land(rows, done), note="; ".join(part for part in (wider, held, late) if part), drift=drifted
-    )
+    result = landing.land(rows, done)
+    return replace(result, note="; ".join(filter(None, (wider, held, late, result.note))), drift=drifted)
 
 
 def _new_columns(bronze: LakeTable, table: Table, context: RunContext) -> list[str]:
@@ -127,20 +130,29 @@ class _JdbcLanding:
 
     def land(self, rows: DataFrame, done: dict[str, Any]) -> LayerResult:
         """Commit those of the source's `rows` that Bronze lacks; `done` is the progress before this run."""
-        progress = self.span.progress(done)
-        if self.is_first:
-            written = self._write(self.bronze.replace, self._stamped(rows, "r"), progress)
-            return self._result(written, written.rows_inserted, progress)
+        if self.is_first and BYTES not in rows.columns:
+            return self._land_first(rows, done)
         rows = rows.persist()  # read from the source only once, although used several times
         try:
-            count = rows.count()
-            stamped_rows = self._stamped(rows, "r")
-            new = self._changed(stamped_rows) if self.is_whole else self._unknown(stamped_rows)
-            if new.isEmpty() and not self._moves(done, progress):
-                return unchanged(self.bronze, self.table, done, rows_in=count)
-            return self._result(self._write(self.bronze.append, new, progress), count, progress)
+            aside = put_aside(rows, self.table, self.context)
+            result = self._land_first(rows, done) if self.is_first else self._land_new(rows, done)
+            return with_put_aside(result, aside, self.context)
         finally:
             rows.unpersist()
+
+    def _land_first(self, rows: DataFrame, done: dict[str, Any]) -> LayerResult:
+        progress = self.span.progress(done)
+        written = self._write(self.bronze.replace, self._stamped(smaller(rows, self.context), "r"), progress)
+        return self._result(written, written.rows_inserted, progress)
+
+    def _land_new(self, rows: DataFrame, done: dict[str, Any]) -> LayerResult:
+        progress = self.span.progress(done)
+        count = rows.count()
+        stamped_rows = self._stamped(smaller(rows, self.context), "r")
+        new = self._changed(stamped_rows, rows) if self.is_whole else self._unknown(stamped_rows)
+        if new.isEmpty() and not self._moves(done, progress):
+            return unchanged(self.bronze, self.table, done, rows_in=count)
+        return self._result(self._write(self.bronze.append, new, progress), count, progress)
 
     def _write(self, write: Callable[..., Written], new: DataFrame, progress: dict[str, Any]) -> Written:
         return write(
@@ -182,14 +194,18 @@ class _JdbcLanding:
             there = there.where((cursor >= time_text(self.span.start)) | cursor.isNull())
         return anti_joined(new, there, [*self.table.key, "_row_hash"])
 
-    def _changed(self, new: DataFrame) -> DataFrame:
-        """Return the rows that differ from the newest version in Bronze, and a delete for each key missing in `new`."""
+    def _changed(self, new: DataFrame, there: DataFrame) -> DataFrame:
+        """Return the rows that differ from the newest version in Bronze, and a delete for each key that is not `there`.
+
+        Args:
+            there: all rows of the source, also those that are too large to be among the `new` ones.
+        """
         versions = self.bronze.read().select(
             *self.table.key, F.struct("_sequence", "_op", "_row_hash").alias("version")
         )
         newest = versions.groupBy(*self.table.key).agg(F.max("version").alias("version")).where("version._op <> 'd'")
         known = newest.select(*self.table.key, F.col("version._row_hash").alias("_row_hash"))
         changed = anti_joined(new, known, [*self.table.key, "_row_hash"])
-        gone = anti_joined(known, new, self.table.key).select(*self.table.key)
+        gone = anti_joined(known, there, self.table.key).select(*self.table.key)
         others = {name: F.lit(None).cast("string") for name in self.table.column_names if name not in self.table.key}
         return changed.unionByName(self._stamped(gone.withColumns(others) if others else gone, "d"))

@@ -11,6 +11,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
 from batch.bronze.jdbc_rows import check_columns, columns_to_keep, read_source
+from batch.bronze.large_rows import measured, put_aside, smaller, with_put_aside
 from batch.bronze.rest import with_kept
 from batch.bronze.sequence import epoch_in, jdbc_sequence, reading_sequence
 from batch.bronze.table import (
@@ -76,16 +77,21 @@ def _landed(
         others = check_columns(connection, table)
         # Read the position before the rows, so that a change made in the meantime is newer than the rows and wins.
         sequence, progress = _place(connection, table, done, context)
-    rest = columns_to_keep(engine_of(definition), table, others, definition) if table.feed == "changes" else []
+        rest = columns_to_keep(connection.engine, table, others, definition) if table.feed == "changes" else []
+        sizes = [measured(connection, table, condition, context, rest=rest) for condition in conditions]
     progress = with_kept(progress, [column.name for column in rest])
-    parts = [read_source(context.spark, settings, definition, table, condition, rest=rest) for condition in conditions]
-    found = functools.reduce(DataFrame.unionByName, parts).persist()
+    parts = [
+        read_source(context.spark, settings, definition, table, condition, rest=rest, sizes=each)
+        for condition, each in zip(conditions, sizes, strict=True)
+    ]
+    found = functools.reduce(functools.partial(DataFrame.unionByName, allowMissingColumns=True), parts).persist()
     try:
+        aside = put_aside(found, table, context)
         rows_in = len(keys) or found.count()
         rows = _with_deletes(found, table, keys, context, sequence)
         rows = _news(rows, table, bronze) if only_new else rows
         if only_new and rows.isEmpty():
-            return unchanged(bronze, table, done, rows_in=rows_in)
+            return with_put_aside(unchanged(bronze, table, done, rows_in=rows_in), aside, context)
         written = bronze.append(
             rows.coalesce(MOST_FILES),
             run_id=context.run_id,
@@ -95,7 +101,8 @@ def _landed(
         )
     finally:
         found.unpersist()
-    return LayerResult.of(written, layer="bronze", table=table.name, progress=progress, rows_in=rows_in)
+    result = LayerResult.of(written, layer="bronze", table=table.name, progress=progress, rows_in=rows_in)
+    return with_put_aside(result, aside, context)
 
 
 def _news(rows: DataFrame, table: Table, bronze: LakeTable) -> DataFrame:
@@ -117,7 +124,7 @@ def _with_deletes(
     asked = context.spark.createDataFrame(list(keys), schema).distinct()
     others = [F.lit(None).cast("string").alias(name) for name in found.columns if name not in table.key]
     gone = anti_joined(asked, found, table.key).select(*table.key, *others)
-    rows = found.withColumn("_op", F.lit("r")).unionByName(gone.withColumn("_op", F.lit("d")))
+    rows = smaller(found, context).withColumn("_op", F.lit("r")).unionByName(gone.withColumn("_op", F.lit("d")))
     marked = rows.withColumns(
         {
             "_sequence": F.lit(sequence),

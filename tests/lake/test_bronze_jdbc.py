@@ -6,6 +6,7 @@ that a row just written is read at once.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -31,6 +32,7 @@ from ops.dataset.schema import create_schema
 from stack.local import Stack
 from streams.topics import change_topic
 from tests.support.lake.bronze_testbed import DEFINITION, Archive, content, envelope, fed_by_jdbc, picked, run_context
+from tests.support.lake.delta_rows import delta_rows
 
 BY_CURSOR = "orders"
 WITHOUT_CURSOR = "order_details"
@@ -72,9 +74,15 @@ class Source:
                 return result
             assert time.monotonic() < deadline, "no run landed a row"
 
-    def land_rows(self, *keys: tuple[str, ...]) -> LayerResult:
+    def land_rows(self, *keys: tuple[str, ...], **more: Any) -> LayerResult:
         """A repair."""
-        return bronze.land_rows(self.table, keys, self._context())
+        return bronze.land_rows(self.table, keys, self._context(**more))
+
+    def aside(self) -> dict[str, str]:
+        """The reasons for the entries in the quarantine, by their keys."""
+        entries = delta_rows(self._context().lake.quarantine())
+        assert {(entry["table"], entry["rule"]) for entry in entries} == {(self.table.name, "unreadable")}
+        return {entry["key"]: json.loads(entry["row"])["reason"] for entry in entries}
 
     def rows(self, *names: str) -> list[tuple[Any, ...]]:
         """What is in Bronze, by key and sequence."""
@@ -267,6 +275,37 @@ def test_a_table_without_cursor_is_compared_as_a_whole(details: Source, shop: Co
     execute(shop, "INSERT INTO order_details VALUES ('o', 3, 1)")
     shop.commit()
     assert details.land().rows_written == 2  # back to what they were, which is news
+
+
+def test_a_row_that_is_too_large_is_put_aside_with_its_size_and_the_others_go_on(
+    details: Source, shop: Connection
+) -> None:
+    execute(shop, "ALTER TABLE order_details ADD note LONGTEXT")
+    note = Column(name="note", type=LogicalType.STRING, nullable=True)
+    details.table = msgspec.structs.replace(details.table, columns=(*details.table.columns, note))
+    small: Any = {"row_max_bytes": 100_000}
+    execute(
+        shop, "INSERT INTO order_details VALUES ('o', 1, 1, 'a'), ('o', 2, 1, 'a'), ('o', 3, 1, REPEAT('é', 60000))"
+    )
+    shop.commit()
+    first = details.land(**small)
+    assert (first.rows_written, first.rejected) == (2, {"unreadable": 1})
+    execute(shop, "UPDATE order_details SET note = REPEAT('x', 100001) WHERE product_id = 2")
+    execute(shop, "DELETE FROM order_details WHERE product_id = 1")
+    shop.commit()
+    second = details.land(**small)
+    assert (second.rows_written, second.rejected) == (1, {"unreadable": 2})
+    again = details.land(**small)
+    assert (again.is_unchanged, again.rejected) == (True, {"unreadable": 2}), "counted by each run, put aside once"
+    repaired = details.land_rows(("o", "2"), ("o", "3"), **small)
+    assert (repaired.rows_written, repaired.rejected) == (0, {"unreadable": 2}), "a row that is there is not deleted"
+    assert details.rows("product_id", "_op", "note") == [("1", "r", "a"), ("1", "d", None), ("2", "r", "a")]
+    allowed = "bytes, more than LAKE_ROW_MAX_BYTES (100,000)"
+    assert details.aside() == {
+        '{"order_id":"o","product_id":"2"}': f"the row has 100,001 {allowed}",
+        '{"order_id":"o","product_id":"3"}': f"the row has 120,000 {allowed}",
+    }
+    assert details.land().rows_written == 2, "with another limit, nothing is too large"
 
 
 def test_a_full_run_finds_what_windows_cannot(orders: Source, shop: Connection) -> None:
