@@ -57,6 +57,9 @@ from config.engines import engine_of
 
 log = logging.getLogger("batch.bronze")
 
+_NEWEST = "_there_version"
+"""Name of a temporary column; a key may have any name that does not begin like this one."""
+
 
 def land_jdbc(table: Table, context: RunContext) -> LayerResult:
     """Append the rows of the next cursor window that a Bronze table does not have yet.
@@ -200,11 +203,9 @@ class _JdbcLanding:
         Args:
             there: all rows of the source, also those that are too large to be among the `new` ones.
         """
-        versions = self.bronze.read().select(
-            *self.table.key, F.struct("_sequence", "_op", "_row_hash").alias("version")
-        )
-        newest = versions.groupBy(*self.table.key).agg(F.max("version").alias("version")).where("version._op <> 'd'")
-        known = newest.select(*self.table.key, F.col("version._row_hash").alias("_row_hash"))
+        versions = self.bronze.read().select(*self.table.key, F.struct("_sequence", "_op", "_row_hash").alias(_NEWEST))
+        newest = versions.groupBy(*self.table.key).agg(F.max(_NEWEST).alias(_NEWEST)).where(f"{_NEWEST}._op <> 'd'")
+        known = newest.select(*self.table.key, F.col(f"{_NEWEST}._row_hash").alias("_row_hash"))
         changed = anti_joined(new, known, [*self.table.key, "_row_hash"])
         gone = anti_joined(known, there, self.table.key).select(*self.table.key)
         others = {name: F.lit(None).cast("string") for name in self.table.column_names if name not in self.table.key}

@@ -35,7 +35,7 @@ def read_source(
 
     Args:
         rest: columns that the definition lacks, whose values are put into `_rest`.
-        sizes: sizes of these rows; if some are too large, all rows get the column `_bytes`, and the large ones have
+        sizes: sizes of these rows; if some are too large, all rows get the column `BYTES`, and the large ones have
             NULL in place of long values.
     """
     engine = engine_for(settings)

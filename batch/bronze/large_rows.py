@@ -22,7 +22,7 @@ from batch.quarantine import quarantine
 from config.definition import Column, Table
 from config.engines.base import Connection, Engine
 
-BYTES: Final = "_bytes"
+BYTES: Final = "_there_bytes"
 """The temporary column with the size of a row, which rows have only if one of them is too large."""
 
 FETCH_ROWS: Final = 10_000

@@ -111,8 +111,8 @@ def _news(rows: DataFrame, table: Table, bronze: LakeTable) -> DataFrame:
     if not bronze.exists():
         return rows.where("_op <> 'd'")
     versions = bronze.read().join(rows.select(*key), key, "left_semi")
-    newest = versions.groupBy(*key).agg(F.max(F.struct("_sequence", "_row_hash", "_op")).alias("version"))
-    live = newest.where("version._op <> 'd'").select(*key, F.col("version._row_hash").alias("_row_hash"))
+    newest = versions.groupBy(*key).agg(F.max(F.struct("_sequence", "_row_hash", "_op")).alias("_there_version"))
+    live = newest.where("_there_version._op <> 'd'").select(*key, F.col("_there_version._row_hash").alias("_row_hash"))
     changed = anti_joined(rows.where("_op <> 'd'"), live, [*key, "_row_hash"])
     return changed.unionByName(rows.where("_op = 'd'").join(live.select(*key), key, "left_semi"))
 

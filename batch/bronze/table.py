@@ -30,19 +30,7 @@ JDBC: Final = "jdbc"
 """The value of `_origin` for rows that were read directly from the source database."""
 
 _UNDER_WAY: Final = frozenset(
-    {
-        "_problem",
-        "_is_tombstone",
-        "_names",
-        "_key",
-        "_value",
-        "_row",
-        "_more",
-        "_violations",
-        "_deleted",
-        "_rank",
-        "_bytes",
-    }
+    {"_problem", "_is_tombstone", "_names", "_key", "_value", "_row", "_more", "_violations", "_deleted", "_rank"}
 )
 """Names of temporary columns that exist only while rows are processed for Bronze and Silver."""
 

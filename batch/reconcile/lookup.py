@@ -28,6 +28,9 @@ from streams.topics import topic_under
 EXPLAINED_KEYS_MAX: Final = 20_000
 """Maximum number of explained rows whose values are read; above it, every row of the table counts as explained."""
 
+KEY_TEXT: Final = "_there_key"
+"""Name of the text of a key beside the columns of a table, none of which may begin like this."""
+
 _KEYS_PER_QUERY: Final = 1_000
 
 
@@ -102,7 +105,7 @@ class Lookup:
         if table.cursor is None:
             return set(differing)
         now = canonical.time_text(datetime.fromtimestamp(self.connection.engine.time_ms(self.connection) / 1000, UTC))
-        rows = [(row["k"], row[table.cursor]) for row in self._source_rows(table, differing)]
+        rows = [(row[KEY_TEXT], row[table.cursor]) for row in self._source_rows(table, differing)]
         return {key for key, cursor in rows if cursor is None or anchor <= _canonical(cursor) <= now}
 
     def _source_rows(self, table: Table, keys: Collection[str]) -> Iterator[Mapping[str, Any]]:
@@ -110,12 +113,12 @@ class Lookup:
         engine = self.connection.engine
         key = engine.row([by_name[name] for name in table.key])
         named = (f"{engine.quoted(source)} AS {engine.quoted(name)}" for source, name in table.lake_columns.items())
-        keyed = f"SELECT {', '.join(named)}, {key} AS k FROM {engine.quoted(table.source_name)}"  # noqa: S608
+        keyed = f"SELECT {', '.join(named)}, {key} AS {KEY_TEXT} FROM {engine.quoted(table.source_name)}"  # noqa: S608
         ordered = sorted(keys)
         for start in range(0, len(ordered), _KEYS_PER_QUERY):
             some = ordered[start : start + _KEYS_PER_QUERY]
             holders = ", ".join(["%s"] * len(some))
-            query = f"SELECT * FROM ({keyed}) AS keyed WHERE k IN ({holders})"  # noqa: S608
+            query = f"SELECT * FROM ({keyed}) AS keyed WHERE {KEY_TEXT} IN ({holders})"  # noqa: S608
             yield from self.connection.dictionaries(query, some)
 
     def _silver_rows(self, table: Table, version: int, keys: Collection[str]) -> list[Mapping[str, Any]]:

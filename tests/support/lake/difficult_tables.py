@@ -178,8 +178,14 @@ MARIADB: Final = (
     DifficultTable(
         name="reserved",
         difficulty="columns named like those of the lake, which are left out alone",
-        columns="id INT PRIMARY KEY, `year` INT, _rest INT, _sequence INT, n INT",
-        rows="(1, 2, 3, 4, 5)",
+        columns="id INT PRIMARY KEY, `year` INT, _rest INT, _sequence INT, _key INT, n INT",
+        rows="(1, 2, 3, 4, 5, 6)",
+    ),
+    DifficultTable(
+        name="alike",
+        difficulty="a key and columns named like those of the program's queries",
+        columns="version INT PRIMARY KEY, k INT, d INT, t INT, s INT, size INT, `table` INT, _position INT, reason TEXT",
+        rows="(1, 2, 3, 4, 5, 6, 7, 8, 'r'), (2, 3, 4, 5, 6, 7, 8, 9, NULL)",
     ),
     DifficultTable(name="nothing", difficulty="no rows", columns="id INT PRIMARY KEY, n INT"),
     DifficultTable(name="lone_key", difficulty="no column but the key", columns="id INT PRIMARY KEY", rows="(1), (2)"),
@@ -303,8 +309,14 @@ POSTGRES: Final = (
     DifficultTable(
         name="reserved",
         difficulty="columns named like those of the lake, which are left out alone",
-        columns='id int PRIMARY KEY, "year" int, _rest int, _sequence int, n int',
-        rows="(1, 2, 3, 4, 5)",
+        columns='id int PRIMARY KEY, "year" int, _rest int, _sequence int, _key int, n int',
+        rows="(1, 2, 3, 4, 5, 6)",
+    ),
+    DifficultTable(
+        name="alike",
+        difficulty="a key and columns named like those of the program's queries",
+        columns='version int PRIMARY KEY, k int, d int, t int, s int, size int, "table" int, _position int, reason text',
+        rows="(1, 2, 3, 4, 5, 6, 7, 8, 'r'), (2, 3, 4, 5, 6, 7, 8, 9, NULL)",
     ),
     DifficultTable(
         name="parted",
