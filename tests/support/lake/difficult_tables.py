@@ -184,7 +184,8 @@ MARIADB: Final = (
     DifficultTable(
         name="alike",
         difficulty="a key and columns named like those of the program's queries",
-        columns="version INT PRIMARY KEY, k INT, d INT, t INT, s INT, size INT, `table` INT, _position INT, reason TEXT",
+        columns="version INT PRIMARY KEY, k INT, d INT, t INT, s INT, size INT, `table` INT, _position INT, "
+        "reason TEXT",
         rows="(1, 2, 3, 4, 5, 6, 7, 8, 'r'), (2, 3, 4, 5, 6, 7, 8, 9, NULL)",
     ),
     DifficultTable(name="nothing", difficulty="no rows", columns="id INT PRIMARY KEY, n INT"),
@@ -197,6 +198,12 @@ MARIADB: Final = (
         difficulty="a text of 8 MB",
         columns="id INT PRIMARY KEY, t LONGTEXT",
         rows="(1, REPEAT('ü', 4194304)), (2, 'short')",
+    ),
+    DifficultTable(
+        name="huge_text",
+        difficulty="a text of 200 MB, which is put into the quarantine with its size",
+        columns="id INT PRIMARY KEY, t LONGTEXT",
+        rows="(1, REPEAT('x', 209715200)), (2, 'short')",
     ),
     DifficultTable(
         name="cursors",
@@ -315,7 +322,8 @@ POSTGRES: Final = (
     DifficultTable(
         name="alike",
         difficulty="a key and columns named like those of the program's queries",
-        columns='version int PRIMARY KEY, k int, d int, t int, s int, size int, "table" int, _position int, reason text',
+        columns='version int PRIMARY KEY, k int, d int, t int, s int, size int, "table" int, _position int, '
+        "reason text",
         rows="(1, 2, 3, 4, 5, 6, 7, 8, 'r'), (2, 3, 4, 5, 6, 7, 8, 9, NULL)",
     ),
     DifficultTable(
@@ -335,6 +343,12 @@ POSTGRES: Final = (
         difficulty="a text of 8 MB",
         columns="id int PRIMARY KEY, t text",
         rows="(1, repeat('ü', 4194304)), (2, 'short')",
+    ),
+    DifficultTable(
+        name="huge_text",
+        difficulty="a text of 200 MB, which is put into the quarantine with its size",
+        columns="id int PRIMARY KEY, t text",
+        rows="(1, repeat('x', 209715200)), (2, 'short')",
     ),
     DifficultTable(
         name="cursors",
