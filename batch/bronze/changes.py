@@ -131,7 +131,7 @@ class _ChangesLanding:
     def land(self, found: ArchiveSlice) -> LayerResult:
         """Read the archive objects in `found`, and commit their new row versions to Bronze."""
         spark, table = self.context.spark, self.table
-        decoded_records = decoded(read_objects(spark, found), table)
+        decoded_records = decoded(read_objects(spark, found), table, max_bytes=self.context.settings.row_max_bytes)
         records = with_table_columns(decoded_records, table, self.context.definition).persist()
         try:
             summary = _summarized(records, table, self.context.definition)

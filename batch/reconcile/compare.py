@@ -178,15 +178,17 @@ class Comparer:
         waits = set(stale) if pending.is_all else pending.keys & set(stale)
         if manifest.progress.get(silver, {}).get("bronze") != manifest.versions.get(bronze):
             waits |= landed  # Bronze has these rows, and the next run will process them
-        quarantined = self.lookup.quarantined(table, landed - waits)
-        known = Explained(is_all=pending.is_all, keys=pending.keys | waits, rows=pending.rows)
+        too_large = self.lookup.too_large(table, lacking)
+        waits -= too_large
+        quarantined = self.lookup.quarantined(table, landed - waits) | (too_large & set(stale))
+        known = Explained(is_all=pending.is_all, keys=(pending.keys - too_large) | waits, rows=pending.rows)
         self._pending[table.name] = self.lookup.with_values(table, known, manifest)
         self._in_quarantine[table.name] = self.lookup.with_values(table, Explained(keys=quarantined), manifest)
-        arriving = set(lacking) if pending.is_all else pending.keys & set(lacking)
+        arriving = (set(lacking) if pending.is_all else pending.keys & set(lacking)) - too_large
         without_key = self.lookup.without_key(table)
         note = f"(without {without_key:,} rows that have NULL in their key)" if without_key else ""
         return [
-            _finding(bronze, table.key, compared[bronze], behind=arriving, note=note),
+            _finding(bronze, table.key, compared[bronze], behind=arriving, quarantined=too_large, note=note),
             _finding(silver, table.key, compared[silver], behind=waits, quarantined=quarantined, note=note),
         ]
 
