@@ -44,7 +44,7 @@ def _wide(type_: str, count: int = 300) -> str:
 MARIADB: Final = (
     DifficultTable(
         name="big_key",
-        difficulty="a key beyond the signed 64 bits",
+        difficulty="a key beyond the signed 64 bits, whose row is put into the quarantine",
         columns="id BIGINT UNSIGNED PRIMARY KEY, n BIGINT UNSIGNED",
         rows="(18446744073709551615, 18446744073709551614), (0, NULL)",
     ),
