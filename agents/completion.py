@@ -126,6 +126,7 @@ class OrderCompletion:
 
         Orders with unknown payment methods wait briefly for them.
         """
+        self._events.folded(turn)
         await self._claim_filter.apply(turn, partition.incarnation)
         await self._await_payment_methods(turn.outcomes)
         return [self._record(outcome, turn.traces) for outcome in turn.outcomes]

@@ -92,6 +92,7 @@ class LayerResult:
         version: version of the Delta table after the run; None if the table does not exist yet.
         rows_in: number of rows read.
         rows_written: number of rows inserted, updated and deleted.
+        files: number of data files that the commit added.
         rejected: number of rows that broke a rule, by rule name.
         progress: position up to which the layer has read the table's input; the next run continues from there.
         is_unchanged: whether the table was left unchanged because there was nothing new.
@@ -105,6 +106,7 @@ class LayerResult:
     version: int | None
     rows_in: int = 0
     rows_written: int = 0
+    files: int = 0
     rejected: Mapping[str, int] = field(default_factory=dict)
     progress: Mapping[str, Any] = field(default_factory=dict)
     is_unchanged: bool = False
@@ -115,5 +117,5 @@ class LayerResult:
     @classmethod
     def of(cls, written: Written, *, layer: str, table: str, progress: Mapping[str, Any], **more: Any) -> Self:
         """Create the result of a commit; `more` sets further attributes and may override the commit's row counts."""
-        counted = {"rows_in": written.rows_in, "rows_written": written.rows_written}
+        counted = {"rows_in": written.rows_in, "rows_written": written.rows_written, "files": written.files}
         return cls(layer=layer, table=table, version=written.version, progress=progress, **{**counted, **more})

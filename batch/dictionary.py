@@ -11,11 +11,23 @@ from typing import Final
 from batch.gold import GoldPlan
 from batch.gold.plan import added_columns
 from batch.silver.rules import rule_name, spark_type
-from config.definition import Ascending, Definition, NotNull, Pattern, Range, Reference, Table, Unique, bound_text
+from config.definition import (
+    Ascending,
+    AtMost,
+    Definition,
+    Forward,
+    NotNull,
+    Pattern,
+    Range,
+    Reference,
+    Table,
+    Unique,
+    bound_text,
+)
 from config.lake_names import in_lake
 from streams.topics import topic_under
 
-Rule = NotNull | Range | Pattern | Reference | Unique | Ascending
+Rule = NotNull | Range | Pattern | Reference | Unique | Ascending | AtMost | Forward
 
 NO_MEANING: Final = "–"
 INFERRED: Final = "is_inferred"
@@ -174,6 +186,10 @@ def _meaning(rule: Rule) -> str:
         case Ascending():
             first, second = rule.columns
             return f"`{second}` is not below `{first}`, if both have a value"
+        case AtMost():
+            return f"`{rule.column}` is not above `{rule.of}` of the row of {_link(rule.table)} that `{rule.by}` names"
+        case Forward():
+            return f"`{rule.column}` never goes back in the order {', '.join(f'`{value}`' for value in rule.values)}"
         case Unique():
             return f"no other row has the same {_names(rule.columns)}"
 

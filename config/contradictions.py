@@ -2,41 +2,28 @@
 
 from __future__ import annotations
 
-import datetime
-import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 
 from config.definition import (
     ENGINES,
     RESERVED_LAKE_FOLDERS,
-    Ascending,
     Column,
     Completeness,
     Definition,
     Generator,
     LogicalType,
     OrdersGenerator,
-    Pattern,
-    Range,
-    Reference,
-    Rule,
     Table,
-    Unique,
-    bound_text,
 )
 from config.lake_names import lake_name, lake_name_faults
 from config.metrics import metrics_faults
 from config.parameters import parameter_faults
+from config.rule_faults import rule_faults
 from config.warehouse import warehouse_faults
 
 _OF_POSTGRES = frozenset({LogicalType.TIME, LogicalType.INTERVAL, LogicalType.BINARY, LogicalType.ARRAY})
 """Types whose values only PostgreSQL and its connector write alike."""
-
-_ORDERED = frozenset(
-    {LogicalType.INTEGER, LogicalType.BIGINT, LogicalType.DECIMAL, LogicalType.DATE, LogicalType.TIMESTAMP}
-)
-"""Types whose values have an order that nobody disputes."""
 
 _TOPIC_MAX = 249
 """Length of a topic's name in Kafka."""
@@ -138,7 +125,7 @@ def _table_faults(definition: Definition, table: Table) -> Iterator[str]:
         if column.zero_is_null:
             yield from (f"columns[{index}].zero_is_null: {fault}" for fault in _zero_faults(definition, table, column))
     for index, rule in enumerate(table.rules):
-        yield from (f"rules[{index}].{fault}" for fault in _rule_faults(definition, table, rule))
+        yield from (f"rules[{index}].{fault}" for fault in rule_faults(definition, table, rule))
 
 
 def _column_faults(column: Column) -> Iterator[str]:
@@ -160,44 +147,6 @@ def _zero_faults(definition: Definition, table: Table, column: Column) -> Iterat
         yield "the column must be nullable"
     if table.feed != "jdbc":
         yield "applies only to the feed jdbc: in the feed changes, the connector itself replaces zero dates"
-
-
-def _rule_faults(definition: Definition, table: Table, rule: Rule) -> Iterator[str]:
-    columns = rule.columns if isinstance(rule, Unique | Ascending) else (rule.column,)  # type: ignore[attr-defined]
-    yield from (f"column: column {name!r} does not exist" for name in columns if name not in table.column_names)
-    if isinstance(rule, Reference):
-        parents = [t for t in definition.tables if t.name == rule.table]
-        if not parents:
-            yield f"table: table {rule.table!r} does not exist"
-        elif len(parents[0].key) != 1:
-            yield f"table: the key of table {rule.table!r} must have one column, not {len(parents[0].key)}"
-    elif isinstance(rule, Pattern):
-        try:
-            re.compile(rule.pattern)
-        except re.error as error:
-            yield f"pattern: is not a valid regular expression: {error}"
-    elif isinstance(rule, Range):
-        yield from _range_faults(table, rule)
-    elif isinstance(rule, Ascending):
-        types = {column.type for column in table.columns if column.name in rule.columns}
-        if len(types) > 1 or types - _ORDERED:
-            listed = ", ".join(sorted(types))
-            yield f"columns: must all be numbers, dates or times, and of one type, not of {listed}"
-
-
-def _range_faults(table: Table, rule: Range) -> Iterator[str]:
-    low, high = rule.min, rule.max
-    if not rule.bounds:
-        yield "min: a range needs min, max or both"
-    are_comparable = isinstance(low, datetime.date) is isinstance(high, datetime.date)
-    if low is not None and high is not None and are_comparable and low > high:  # type: ignore[operator]
-        yield f"min: {bound_text(low)} is above max {bound_text(high)}"
-    for column in table.columns:
-        if column.name == rule.column:
-            of_days = column.type in (LogicalType.DATE, LogicalType.TIMESTAMP)
-            kind = "a day such as 2000-01-31" if of_days else "a number"
-            wrong = [name for name, bound in rule.bounds.items() if isinstance(bound, datetime.date) is not of_days]
-            yield from (f"{name}: must be {kind}: {column.name!r} is of type {column.type}" for name in wrong)
 
 
 def subject_faults(tables: Sequence[Table]) -> Iterator[str]:

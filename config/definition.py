@@ -125,6 +125,28 @@ class Ascending(Rule, frozen=True, tag="ascending"):
     columns: Annotated[tuple[Identifier, ...], Meta(min_length=2, max_length=2)]
 
 
+class AtMost(Rule, frozen=True, tag="at_most"):
+    """A rule that the column's value is not above a column of the row that it refers to.
+
+    Attributes:
+        by: column with the key of that row.
+        table: table in which that row is.
+        of: column of that table with the limit.
+    """
+
+    column: Identifier
+    by: Identifier
+    table: Identifier
+    of: Identifier
+
+
+class Forward(Rule, frozen=True, tag="forward"):
+    """A rule that the column of a row never gets a value that stands before its former one in the list `values`."""
+
+    column: Identifier
+    values: Annotated[tuple[str, ...], Meta(min_length=2)]
+
+
 class WarehouseTable(Part, frozen=True):
     """A table of the warehouse, which has the newest version of every row of a source table.
 
@@ -166,7 +188,7 @@ class Table(Part, frozen=True):
     subject: Literal["customer"] | None = None
     warehouse: WarehouseTable | None = None
     description: Sentence | None = None
-    rules: tuple[NotNull | Range | Pattern | Reference | Unique | Ascending, ...] = ()
+    rules: tuple[NotNull | Range | Pattern | Reference | Unique | Ascending | AtMost | Forward, ...] = ()
 
     @property
     def column_names(self) -> tuple[str, ...]:

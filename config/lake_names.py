@@ -9,7 +9,20 @@ from typing import Final
 
 import msgspec
 
-from config.definition import Ascending, Column, Definition, NotNull, Pattern, Range, Reference, Rule, Table, Unique
+from config.definition import (
+    Ascending,
+    AtMost,
+    Column,
+    Definition,
+    Forward,
+    NotNull,
+    Pattern,
+    Range,
+    Reference,
+    Rule,
+    Table,
+    Unique,
+)
 
 _WORD_BEGINS: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
@@ -84,7 +97,7 @@ def _in_lake(table: Table) -> Table:
 
 def _names_others(table: Table) -> bool:
     """Return whether a rule names a table that has another name in the lake."""
-    return any(isinstance(rule, Reference) and lake_name(rule.table) != rule.table for rule in table.rules)
+    return any(isinstance(rule, Reference | AtMost) and lake_name(rule.table) != rule.table for rule in table.rules)
 
 
 def _column(column: Column) -> Column:
@@ -105,6 +118,9 @@ def _rule(rule: Rule) -> Rule:
             return replace(rule, columns=tuple(map(lake_name, rule.columns)))
         case Reference():
             return replace(rule, column=lake_name(rule.column), table=lake_name(rule.table))
-        case NotNull() | Range() | Pattern():
+        case AtMost():
+            names = {name: lake_name(getattr(rule, name)) for name in ("column", "by", "table", "of")}
+            return replace(rule, **names)
+        case NotNull() | Range() | Pattern() | Forward():
             return replace(rule, column=lake_name(rule.column))
     raise AssertionError(f"unknown rule {rule!r}")

@@ -189,6 +189,7 @@ class WorkerSettings(DeploymentSettings):
     web_peers: tuple[str, ...] = setting("WEB_PEERS", parsing.web_addresses, ())
     web_tables: bool = setting("WEB_TABLES", parsing.flag, False)
     connect_url: str | None = setting("CONNECT_URL", parsing.url("http", "https"), None)
+    log_folder: Path | None = setting("LOG_DIR", parsing.folder, None)
 
 
 @dataclass(frozen=True, kw_only=True)

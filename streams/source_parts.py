@@ -8,6 +8,7 @@ from config.results import results_in_redis
 from config.settings import RedisSettings, WorkerSettings
 from streams.adapters.connect import ConnectClient
 from streams.adapters.redis import RedisClient
+from streams.model.table_read import READS_DATABASE
 from streams.runtime.faust.app import TransactionalApp
 from streams.runtime.web.pages import Part
 from tables import figures
@@ -25,7 +26,13 @@ def source_parts(
     """
     name = connector_name(settings.dataset)
     client = None if settings.connect_url is None else ConnectClient(settings.connect_url, name)
-    connector = ConnectorRecords(client, name, lambda: app.stats.behind)
+    connector = ConnectorRecords(
+        client,
+        name,
+        lambda: app.stats.behind,
+        redis=RedisClient(redis.url, database=READS_DATABASE),
+        dataset=settings.dataset,
+    )
     app.start_with(connector)
     parts = {"connector": Part(figures=connector.figures, section=connector_section)}
     definition = definition_or_exit(settings.dataset) if settings.dataset in known_datasets() else None

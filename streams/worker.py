@@ -10,6 +10,7 @@ from faust.types.auth import AuthProtocol, CredentialsT
 
 from config.kafka_security import KafkaSecurity, security_of
 from config.settings import KafkaSettings, WorkerSettings
+from streams.log_file import LogFile
 from streams.runtime.faust.app import TransactionalApp
 from streams.topics import CHANGELOG_DELETE_RETENTION_S
 
@@ -25,7 +26,7 @@ up fetching, heartbeats and metadata for as long, although other brokers or anot
 def transactional_app(app_id: str, kafka: KafkaSettings, settings: WorkerSettings, **options: Any) -> TransactionalApp:
     """Create the application `app_id` from settings; `options` are passed on to `TransactionalApp`."""
     rebalance_timeout_s = max(10.0, settings.session_timeout_s)
-    return TransactionalApp(
+    app = TransactionalApp(
         app_id,
         bootstrap=kafka.bootstrap,
         broker_credentials=_credentials(security_of(kafka.bootstrap)),
@@ -49,6 +50,9 @@ def transactional_app(app_id: str, kafka: KafkaSettings, settings: WorkerSetting
         web_tables_enabled=settings.web_tables,
         **options,
     )
+    if settings.log_folder is not None:
+        app.start_with(LogFile(settings.log_folder))
+    return app
 
 
 def _credentials(security: KafkaSecurity) -> CredentialsT | None:

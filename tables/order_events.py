@@ -24,16 +24,23 @@ MOST_CHANGES: Final = 20_000
 MOST_EVENTS: Final = 10_000
 MOST_SHOWN: Final = 200
 
+_NEWS: Final = ("folded", "deleted")
+"""Fates of a change after which its row is as it says."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Folded:
-    """The changes of a batch, with the offset of each, and the Unix time at which their transaction was committed."""
+    """The changes of a batch that was committed, with the offset of each, and the Unix time at which it was folded.
+
+    `refused` are the offsets of those that became dead letters.
+    """
 
     topic: str
     partition: int
     offsets: array[int]
     changes: Sequence[Any]
     at: float
+    refused: frozenset[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +68,10 @@ class OrderEvents:
         at = self._clock()
         self._add(_Event(id_.encode(), at, f"guard: {what}") for id_, what in zip(order_ids, answers, strict=True))
 
+    def folded(self, turn: Turn) -> None:
+        """Note when the changes of a turn (micro-batch) were folded; they count once it is committed."""
+        turn.folded_at = self._clock()
+
     def committed(self, turn: Turn, topics: Sequence[str], partition: int) -> None:
         """Note the changes and the published records of a turn (micro-batch) that was committed.
 
@@ -68,13 +79,14 @@ class OrderEvents:
             topics: the topic to which each outcome of the turn was published.
         """
         at = self._clock()
+        refused = _refused(turn)
         for batch, _ in turn.batches:
-            self._fold(batch, at)
+            self._fold(batch, turn.folded_at or at, refused.get(batch.topic, frozenset()))
         self._add(_published(turn, topics, partition, at))
 
-    def _fold(self, batch: RecordBatch, at: float) -> None:
+    def _fold(self, batch: RecordBatch, at: float, refused: frozenset[int]) -> None:
         offsets = array("q", [record.offset for record in batch.records])
-        self._folded.append(_Folded(batch.topic, batch.partition, offsets, batch.changes, at))
+        self._folded.append(_Folded(batch.topic, batch.partition, offsets, batch.changes, at, refused))
         self._number += len(offsets)
         while self._number > MOST_CHANGES and len(self._folded) > 1:
             oldest = self._folded.popleft()
@@ -98,17 +110,48 @@ class OrderEvents:
         return {"since": self._since, "list": found[-MOST_SHOWN:]}
 
     def _changes(self, key: bytes) -> Iterator[dict[str, Any]]:
+        newest: dict[tuple[str, Any], Change[Any]] = {}
         for folded in self._folded:
-            for number, change in enumerate(folded.changes):
-                if type(change) is Change and change.key == key:
-                    yield {
-                        "at": folded.at,
-                        "what": "deleted" if change.deleted else "folded",
-                        "details": _columns(change.row),
-                        "place": [folded.topic, folded.partition, folded.offsets[number]],
-                        "position": [*change.position],
-                        "changed_at": change.at_ms / 1000 if change.at_ms else None,
-                    }
+            for change, offset in zip(folded.changes, folded.offsets, strict=True):
+                if type(change) is not Change or change.key != key:
+                    continue
+                row_key = folded.topic, getattr(change.row, "product_id", None)
+                former, is_refused = newest.get(row_key), offset in folded.refused
+                fate = "refused, a dead letter" if is_refused else _fate(change, former)
+                is_news = fate in _NEWS
+                yield {
+                    "at": folded.at,
+                    "what": fate,
+                    "details": _columns(change.row, former.row if is_news and former is not None else None),
+                    "place": [folded.topic, folded.partition, offset],
+                    "position": [*change.position],
+                    "changed_at": change.at_ms / 1000 if change.at_ms else None,
+                }
+                if is_news:
+                    newest[row_key] = change
+
+
+def _fate(change: Change[Any], former: Change[Any] | None) -> str:
+    """Return what the fold did with a change, given the newest one of its row that is remembered."""
+    if former is not None and change.position < former.position:
+        return "left out, as it is older"
+    if former is not None and (change.position, change.deleted, change.row) == (
+        former.position,
+        former.deleted,
+        former.row,
+    ):
+        return "left out, as it is a repetition"
+    return "deleted" if change.deleted else "folded"
+
+
+def _refused(turn: Turn) -> dict[str, frozenset[int]]:
+    """Return the offsets of the records that became dead letters, keyed by topic, as the letters' headers say."""
+    found: dict[str, set[int]] = {}
+    for letter in turn.rejected:
+        headers = dict(letter.headers)
+        if (topic := headers.get("topic")) is not None and (offset := headers.get("offset")) is not None:
+            found.setdefault(topic.decode(), set()).add(int(offset))
+    return {topic: frozenset(offsets) for topic, offsets in found.items()}
 
 
 def _published(turn: Turn, topics: Sequence[str], partition: int, at: float) -> Iterator[_Event]:
@@ -131,9 +174,10 @@ def _told(event: _Event) -> dict[str, Any]:
     return {"at": event.at, "what": event.what, "place": None if event.place is None else [*event.place]}
 
 
-def _columns(row: Any) -> str:
-    """Return the columns of a row that the order completion reads, as text."""
+def _columns(row: Any, former: Any) -> str:
+    """Return the columns that the order completion reads, as text, with the former value of each that has changed."""
     if row is None:
         return ""
     names = [name for name in row.__struct_fields__ if name not in ("id", "order_id")]
-    return ", ".join(f"{name} {getattr(row, name)}" for name in names)
+    values = [(name, getattr(former, name, getattr(row, name)), getattr(row, name)) for name in names]
+    return ", ".join(f"{name} {new}" if old == new else f"{name} {old} → {new}" for name, old, new in values)

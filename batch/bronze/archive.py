@@ -43,11 +43,13 @@ class ArchiveSlice:
 
     Attributes:
         paths: paths of the objects.
+        stored_bytes: total size of the objects.
         first: first offset to read, by partition.
         following: offset after the last record in the objects, by partition.
     """
 
     paths: tuple[str, ...]
+    stored_bytes: int
     first: Mapping[int, int]
     following: Mapping[int, int]
 
@@ -69,19 +71,22 @@ def find_objects(spark: SparkSession, folder: str, positions: Mapping[int, int])
     """
     files = Files(spark)
     paths: list[str] = []
+    stored_bytes = 0
     first: dict[int, int] = {}
     following: dict[int, int] = {}
-    for name in files.names(folder):
+    for name in files.lengths(folder):
         if not name.isdecimal():
             continue
         partition, place = int(name), f"{folder}/{name}"
-        by_start = {start: each for each in files.names(place) if (start := start_of(each)) is not None}
+        lengths = files.lengths(place)
+        by_start = {start: each for each in lengths if (start := start_of(each)) is not None}
         position = positions.get(partition, 0)
         for piece in walk(by_start, lambda start: files.last_offset(f"{place}/{by_start[start]}"), position=position):  # noqa: B023
             paths.append(f"{place}/{by_start[piece.start]}")
+            stored_bytes += lengths[by_start[piece.start]]
             following[partition] = piece.last + 1
             first[partition] = position
-    return ArchiveSlice(paths=tuple(paths), first=first, following=following)
+    return ArchiveSlice(paths=tuple(paths), stored_bytes=stored_bytes, first=first, following=following)
 
 
 def read_objects(spark: SparkSession, found: ArchiveSlice) -> DataFrame:
@@ -107,7 +112,7 @@ def forget_objects(spark: SparkSession, folder: str, landed: Mapping[int, int], 
     count = size = 0
     for partition, position in landed.items():
         place = f"{folder}/{partition:05d}"
-        starts = [(start, name) for name in files.names(place) if (start := start_of(name)) is not None]
+        starts = [(start, name) for name in files.lengths(place) if (start := start_of(name)) is not None]
         for (_, name), (following, _) in pairwise(starts):
             length, changed_at = files.status(f"{place}/{name}")
             if following <= position and changed_at < before:
@@ -137,16 +142,16 @@ class Files:
         self._path: Any = java_class(spark, "org.apache.hadoop.fs.Path")
         self._configuration = spark._jsparkSession.sessionState().newHadoopConf()
 
-    def names(self, folder: str) -> list[str]:
-        """Return the names in a folder, sorted; empty if the folder does not exist."""
+    def lengths(self, folder: str) -> dict[str, int]:
+        """Return the bytes of each object in a folder, sorted by name; empty if the folder does not exist."""
         path = self._path(folder)
         try:
             found = path.getFileSystem(self._configuration).listStatus(path)
         except Py4JJavaError as error:
             if error.java_exception.getClass().getName() == "java.io.FileNotFoundException":
-                return []
+                return {}
             raise
-        return sorted(str(each.getPath().getName()) for each in found)
+        return dict(sorted((str(each.getPath().getName()), int(each.getLen())) for each in found))
 
     def status(self, object_path: str) -> tuple[int, datetime]:
         """Return an object's size in bytes and its modification time."""

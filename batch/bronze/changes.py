@@ -27,12 +27,12 @@ from batch.bronze.progress import TRUNCATED
 from batch.bronze.rest import is_left_out, with_kept
 from batch.bronze.table import (
     JDBC,
-    MOST_FILES,
     PARTITIONS,
     anti_joined,
     bronze_table,
     deduplicated,
     drift,
+    in_files,
     properties,
     since,
     stamped,
@@ -142,7 +142,7 @@ class _ChangesLanding:
             rows = self._new_versions(stamped(self._versions(records, summary), table, self.context), summary)
             note = self._left_behind() if self.context.full else ""
             are_few = sizes.fits_driver(summary.readable) and summary.truncation is None
-            written = self._write(rows, are_few=are_few)
+            written = self._write(rows, found.stored_bytes, are_few=are_few)
         finally:
             records.unpersist()
         repeats = max(0, summary.readable - written.rows_inserted)
@@ -168,12 +168,13 @@ class _ChangesLanding:
         self.progress[TRUNCATED] = list(last)
         return with_deletes(rows, self.table, last, self.bronze if is_new and not self.context.full else None)
 
-    def _write(self, rows: DataFrame, *, are_few: bool) -> Written:
+    def _write(self, rows: DataFrame, stored_bytes: int, *, are_few: bool) -> Written:
         more: dict[str, Any] = {"partition_by": PARTITIONS, "properties": properties(self.table)}
         more |= {"run_id": self.context.run_id, "progress": self.progress}
-        if self.context.full:
-            return self.bronze.replace(rows.coalesce(MOST_FILES), **more)
-        return self.bronze.append(Rows.of(rows).collect_if_small() if are_few else rows.coalesce(MOST_FILES), **more)
+        if are_few and not self.context.full:
+            return self.bronze.append(Rows.of(rows).collect_if_small(), **more)
+        write = self.bronze.replace if self.context.full else self.bronze.append
+        return write(in_files(rows, self.table, stored_bytes), **more)
 
     def _left_behind(self) -> str:
         """Return a note on row versions that a full run drops because the archive lacks them; empty if none."""

@@ -28,15 +28,15 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
 from batch.bronze import progress as bronze_progress
-from batch.bronze.jdbc_rows import check_columns, read_source, rows_ahead
+from batch.bronze.jdbc_rows import check_columns, matching_rows, read_source, rows_ahead
 from batch.bronze.sequence import jdbc_sequence
 from batch.bronze.table import (
     JDBC,
-    MOST_FILES,
     PARTITIONS,
     anti_joined,
     bronze_table,
     drift,
+    in_files,
     is_of_other_feed,
     properties,
     stamped,
@@ -45,6 +45,7 @@ from batch.bronze.table import (
 )
 from batch.bronze.windows import Window, has_time_cursor, parse_time, source_cursor, source_of, window
 from batch.context import LayerResult, RunContext
+from batch.delta import sizes
 from batch.delta.commits import Written
 from batch.delta.table import LakeTable
 from batch.storage.canonical import time_text
@@ -75,16 +76,17 @@ def land_jdbc(table: Table, context: RunContext) -> LayerResult:
     with connected(settings, definition.database, definition.schema) as connection:
         others = check_columns(connection, table)
         ahead = 0 if not has_time_cursor(table) else rows_ahead(connection, table, span.anchor.now)
+        landing = _JdbcLanding(bronze=bronze, table=table, context=context, span=span)
+        expected = matching_rows(connection, table, landing.condition()) if is_first else None
     drifted = drift(table, [*others], ())
     for text in drifted:
         log.warning("bronze/%s: %s", table.name, text)
-    landing = _JdbcLanding(bronze=bronze, table=table, context=context, span=span, is_first=is_first)
     rows = read_source(context.spark, settings, definition, table, landing.condition())
     held = span.anchor.note if has_time_cursor(table) else ""
     wider = f"read again for the columns {', '.join(new)}" if new else ""
     late = f"rows with a time in the future in {table.cursor}, not read before then: {ahead:,}" if ahead else ""
     return replace(
-        landing.land(rows, done), note="; ".join(part for part in (wider, held, late) if part), drift=drifted
+        landing.land(rows, done, expected), note="; ".join(part for part in (wider, held, late) if part), drift=drifted
     )
 
 
@@ -104,13 +106,12 @@ def _new_columns(bronze: LakeTable, table: Table, context: RunContext) -> list[s
 
 @dataclass(frozen=True, kw_only=True)
 class _JdbcLanding:
-    """Appends the rows of one table's window to Bronze; `is_first` is true if Bronze has no rows from this feed yet."""
+    """Appends the rows of one table's window to Bronze."""
 
     bronze: LakeTable
     table: Table
     context: RunContext
     span: Window
-    is_first: bool
 
     @property
     def is_whole(self) -> bool:
@@ -129,11 +130,16 @@ class _JdbcLanding:
         never = f"{cursor} IS NULL OR {cursor} < '{FIRST_TIME}'"
         return f"({cursor} >= '{time_text(self.span.start)}' AND {cursor} < {end}) OR {never}"
 
-    def land(self, rows: DataFrame, done: dict[str, Any]) -> LayerResult:
-        """Commit those of the source's `rows` that Bronze lacks; `done` is the progress before this run."""
+    def land(self, rows: DataFrame, done: dict[str, Any], expected: int | None) -> LayerResult:
+        """Commit those of the source's rows that Bronze lacks.
+
+        Args:
+            done: the progress before this run.
+            expected: number of the rows; None to count them.
+        """
         progress = self.span.progress(done)
-        if self.is_first:
-            written = self._write(self.bronze.replace, self._stamped(rows, "r"), progress)
+        if expected is not None:
+            written = self._write(self.bronze.replace, self._stamped(rows, "r"), expected, progress)
             return self._result(written, written.rows_inserted, progress)
         rows = rows.persist()  # read from the source only once, although used several times
         try:
@@ -142,13 +148,13 @@ class _JdbcLanding:
             new = self._changed(stamped_rows) if self.is_whole else self._unknown(stamped_rows)
             if new.isEmpty() and not self._moves(done, progress):
                 return unchanged(self.bronze, self.table, done, rows_in=count)
-            return self._result(self._write(self.bronze.append, new, progress), count, progress)
+            return self._result(self._write(self.bronze.append, new, count, progress), count, progress)
         finally:
             rows.unpersist()
 
-    def _write(self, write: Callable[..., Written], new: DataFrame, progress: dict[str, Any]) -> Written:
+    def _write(self, write: Callable[..., Written], new: DataFrame, count: int, progress: dict[str, Any]) -> Written:
         return write(
-            new.coalesce(MOST_FILES),
+            in_files(new, self.table, count * sizes.ROW_BYTES),
             run_id=self.context.run_id,
             progress=progress,
             partition_by=PARTITIONS,

@@ -94,6 +94,10 @@ def _type_of(kind: str, engine: Engine) -> LogicalType | None:
 
 def rows_ahead(connection: Connection, table: Table, now: datetime) -> int:
     """Return the number of rows of a source table whose cursor is later than the database's time."""
+    return matching_rows(connection, table, f"{connection.quoted(source_cursor(table))} > '{time_text(now)}'")
+
+
+def matching_rows(connection: Connection, table: Table, condition: str) -> int:
+    """Return the number of rows of a source table that satisfy `condition`, in SQL."""
     quoted = connection.quoted
-    condition = f"{quoted(source_cursor(table))} > '{time_text(now)}'"
     return int(connection.value(f"SELECT COUNT(*) FROM {quoted(table.source_name)} WHERE {condition}"))  # noqa: S608 - the definition's own names

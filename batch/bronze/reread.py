@@ -15,10 +15,10 @@ from batch.bronze.rest import with_kept
 from batch.bronze.sequence import epoch_in, jdbc_sequence, reading_sequence
 from batch.bronze.table import (
     JDBC,
-    MOST_FILES,
     PARTITIONS,
     anti_joined,
     bronze_table,
+    in_files,
     properties,
     since,
     stamped,
@@ -27,6 +27,7 @@ from batch.bronze.table import (
 )
 from batch.bronze.windows import find_anchor, has_time_cursor, next_sequence, source_cursor, source_of
 from batch.context import LayerResult, RunContext
+from batch.delta import sizes
 from batch.delta.table import LakeTable
 from batch.storage.canonical import time_text
 from batch.storage.database import connected
@@ -87,7 +88,7 @@ def _landed(
         if only_new and rows.isEmpty():
             return unchanged(bronze, table, done, rows_in=rows_in)
         written = bronze.append(
-            rows.coalesce(MOST_FILES),
+            in_files(rows, table, rows_in * sizes.ROW_BYTES),
             run_id=context.run_id,
             progress=progress,
             partition_by=PARTITIONS,

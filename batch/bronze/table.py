@@ -23,9 +23,6 @@ FEED: Final = "millrace.feed"
 PARTITIONS: Final = ("year", "month", "day")
 """Partition columns of a Bronze table: the UTC day on which the run that landed the row started."""
 
-MOST_FILES: Final = 2
-"""Maximum number of files that a commit adds, because many small files would slow down every later read."""
-
 JDBC: Final = "jdbc"
 """The value of `_origin` for rows that were read directly from the source database."""
 
@@ -98,6 +95,15 @@ def stamped(rows: DataFrame, table: Table, context: RunContext) -> DataFrame:
         F.lit(day.month).alias("month"),
         F.lit(day.day).alias("day"),
     )
+
+
+def in_files(rows: DataFrame, table: Table, stored_bytes: int) -> DataFrame:
+    """Distribute rows of about this many stored bytes over as many files as suit their volume.
+
+    All versions of a key are in one file.
+    """
+    count = sizes.output_files(stored_bytes)
+    return rows.coalesce(1) if count == 1 else rows.repartition(count, *table.key)
 
 
 def properties(table: Table) -> dict[str, str]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -17,10 +16,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from batch.errors import BatchError
+from config.log_files import FILE_BYTES, FILE_MODE, KEPT_FILES, line_formatter
 
 LAYERS: Final = ("bronze", "silver", "gold")
-FILE_BYTES: Final = 10 * 1024 * 1024
-KEPT_FILES: Final = 5
 
 _SPARK_ERRORS: Final = "SQLQueryContextLogger"
 """PySpark logger that prints query errors as JSON; disabled because the commands print these errors themselves."""
@@ -73,16 +71,14 @@ def logged(folder: Path) -> Iterator[None]:
 
 
 class _PrivateFileHandler(RotatingFileHandler):
-    """Creates log files that only their owner can read, because errors can contain values of rows."""
+    """Creates log files that only their owner can read."""
 
     def _open(self) -> Any:
-        opener = partial(os.open, mode=0o600)
+        opener = partial(os.open, mode=FILE_MODE)
         return open(self.baseFilename, self.mode, encoding=self.encoding, opener=opener)
 
 
 def _handler(path: Path) -> logging.Handler:
     handler = _PrivateFileHandler(path, maxBytes=FILE_BYTES, backupCount=KEPT_FILES, encoding="utf-8")
-    formatter = logging.Formatter("%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%S")
-    formatter.converter = time.gmtime
-    handler.setFormatter(formatter)
+    handler.setFormatter(line_formatter())
     return handler

@@ -37,13 +37,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Written:
-    """The result of a commit: the new table version, and the row counts that the writer recorded."""
+    """The result of a commit: the new table version, and the numbers of rows and new files that the writer recorded."""
 
     version: int
     rows_in: int = 0
     rows_inserted: int = 0
     rows_updated: int = 0
     rows_deleted: int = 0
+    files: int = 0
 
     @property
     def rows_written(self) -> int:
@@ -230,6 +231,7 @@ def _counted(version: int, metrics: Mapping[str, Any]) -> Written:
             rows_inserted=count("numTargetRowsInserted"),
             rows_updated=count("numTargetRowsUpdated"),
             rows_deleted=count("numTargetRowsDeleted"),
+            files=count("numTargetFilesAdded"),
         )
     if "num_source_rows" in metrics:  # merged by delta-rs
         return Written(
@@ -238,6 +240,9 @@ def _counted(version: int, metrics: Mapping[str, Any]) -> Written:
             rows_inserted=count("num_target_rows_inserted"),
             rows_updated=count("num_target_rows_updated"),
             rows_deleted=count("num_target_rows_deleted"),
+            files=count("num_target_files_added"),
         )
-    rows = count("num_added_rows" if "num_added_rows" in metrics else "numOutputRows")
-    return Written(version=version, rows_in=rows, rows_inserted=rows)
+    is_of_delta_rs = "num_added_rows" in metrics
+    rows = count("num_added_rows" if is_of_delta_rs else "numOutputRows")
+    files = count("num_added_files" if is_of_delta_rs else "numFiles")
+    return Written(version=version, rows_in=rows, rows_inserted=rows, files=files)

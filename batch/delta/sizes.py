@@ -1,12 +1,13 @@
-"""All size limits of the lake, with one function per limit that compares a size with it.
+"""All sizes and limits of the lake, with the functions that compare with them.
 
-Below these limits, a run avoids work that pays off only for many rows but would take most of the run's time: Spark
+Below the limits, a run avoids work that pays off only for many rows but would take most of the run's time: Spark
 generates and compiles Java code for every query (a third of the processor time), distributes rows over tasks, and
 replans the query after each shuffle.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from typing import Final, Protocol
@@ -14,6 +15,15 @@ from typing import Final, Protocol
 from pyspark.sql import SparkSession
 
 from batch.spark.session import configured
+
+FILE_BYTES: Final = 16 * 2**20
+"""Bytes for which a run adds one data file; `maintain` merges the files of small tables to this size too."""
+
+FILES_MAX: Final = 10
+"""Maximum number of data files that a run adds to a Bronze table, because every later read opens each of them."""
+
+ROW_BYTES: Final = 100
+"""Assumed stored bytes of a Bronze row that is read from a database; in the shipped datasets, it is 60 to 130."""
 
 DRIVER_ROWS_MAX: Final = 50_000
 """Maximum number of rows that the driver holds (a few tens of megabytes); larger numbers of rows stay in Spark."""
@@ -47,6 +57,11 @@ class Sized(Protocol):
 
     def size(self) -> int:
         """Return the total bytes of the table's data files; 0 if the table does not exist."""
+
+
+def output_files(stored_bytes: int) -> int:
+    """Return the number of files for new rows of about this many stored bytes, from 1 to `FILES_MAX`."""
+    return max(1, min(FILES_MAX, math.ceil(stored_bytes / FILE_BYTES)))
 
 
 def fits_driver(row_count: int) -> bool:

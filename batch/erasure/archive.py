@@ -114,8 +114,8 @@ class Archive:
 
     def _paths(self) -> list[str]:
         files = Files(self._spark)
-        folders = [f"{self._folder}/{name}" for name in files.names(self._folder) if name.isdecimal()]
-        return [f"{each}/{name}" for each in folders for name in files.names(each) if start_of(name) is not None]
+        folders = [f"{self._folder}/{name}" for name in files.lengths(self._folder) if name.isdecimal()]
+        return [f"{each}/{name}" for each in folders for name in files.lengths(each) if start_of(name) is not None]
 
     def _by_object(self, records: DataFrame, places: Iterable[tuple[int, int]]) -> dict[str, set[int]]:
         wanted = sorted(set(places))

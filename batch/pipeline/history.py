@@ -64,6 +64,7 @@ def write_members(found: Write) -> dict[str, Any]:
         "layer": table.layer,
         "version": table.version,
         "rows_written": table.rows_written,
+        "files": table.files,
         "rules_broken": sum(table.rejected.values()),
         "seconds": table.seconds,
         "error": table.error,

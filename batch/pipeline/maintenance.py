@@ -8,11 +8,11 @@ from typing import Final
 from batch.bronze.archive import forget_objects
 from batch.bronze.progress import positions
 from batch.context import LayerResult, RunContext
+from batch.delta import sizes
 from batch.delta.table import LakeTable
 from config.definition import Table
 from streams.topics import topic_under
 
-FILE_BYTES_MIN: Final = 16 * 1024 * 1024
 FILE_BYTES_MAX: Final = 128 * 1024 * 1024
 FILES_PER_TABLE: Final = 8
 
@@ -60,8 +60,8 @@ def maintained(table: LakeTable, context: RunContext, *, keep_s: float, tombston
 
 
 def file_bytes(table_bytes: int) -> int:
-    """Return the target file size for a table: an eighth of it, between `FILE_BYTES_MIN` and `FILE_BYTES_MAX`."""
-    return max(FILE_BYTES_MIN, min(FILE_BYTES_MAX, table_bytes // FILES_PER_TABLE))
+    """Return the target file size for a table: an eighth of it, between `sizes.FILE_BYTES` and `FILE_BYTES_MAX`."""
+    return max(sizes.FILE_BYTES, min(FILE_BYTES_MAX, table_bytes // FILES_PER_TABLE))
 
 
 def megabytes(count: int) -> str:

@@ -32,6 +32,7 @@ class TableRun(msgspec.Struct, kw_only=True, omit_defaults=True):
         version: Delta version of the table after the run; None if the table does not exist.
         behind: names of failed tables of the same run that this table depends on, directly or not.
         held_by: names of failed dimensions that this fact refers to; its version is published only with theirs.
+        files: number of data files that the run added.
         rejected: number of rows that break a quality rule, by rule name, including rules that only warn.
         drift: differences between the columns of the source and of the definition; None if the run did not look.
     """
@@ -42,6 +43,7 @@ class TableRun(msgspec.Struct, kw_only=True, omit_defaults=True):
     unchanged: bool = False
     rows_in: int = 0
     rows_written: int = 0
+    files: int = 0
     rejected: dict[str, int] = {}
     seconds: float = 0.0
     progress: dict[str, Any] = {}

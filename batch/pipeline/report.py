@@ -40,14 +40,17 @@ def print_line(manifest: Manifest, say: Say, *, is_new: bool) -> None:
 
 
 def outcome_text(table: TableRun) -> str:
-    """Return the outcome of a run for one table, such as `120 rows written, version 3 (1.2 s)`."""
+    """Return the outcome of a run for one table, such as `120 rows written in 1 file, version 3 (1.2 s)`."""
     if table.error is not None:
         return f"FAILED after {table.seconds:.1f} s: {table.error}"
     rejected = "".join(f", {count:,} × {rule}" for rule, count in sorted(table.rejected.items()))
     note = "".join(f", {part}" for part in (table.note, *(table.drift or ())) if part)
     if table.unchanged:
         return f"nothing new{rejected}{note} ({table.seconds:.1f} s)"
-    return f"{table.rows_written:,} rows written{rejected}{note}, version {table.version} ({table.seconds:.1f} s)"
+    files = f" in {table.files} file{'s' if table.files > 1 else ''}" if table.files else ""
+    return (
+        f"{table.rows_written:,} rows written{files}{rejected}{note}, version {table.version} ({table.seconds:.1f} s)"
+    )
 
 
 def summary(tables: Sequence[TableRun]) -> str:

@@ -260,6 +260,7 @@ def _table_run(result: LayerResult, seconds: float) -> TableRun:
         unchanged=result.is_unchanged,
         rows_in=result.rows_in,
         rows_written=result.rows_written,
+        files=result.files,
         rejected=dict(result.rejected),
         seconds=seconds,
         progress=dict(result.progress),

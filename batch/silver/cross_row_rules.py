@@ -1,6 +1,6 @@
-"""Quality rules that compare a row with other rows: `reference` and `unique`.
+"""Quality rules that compare a row with other rows: `reference`, `unique`, `at_most` and `forward`.
 
-Both rules first find the offending values, which takes one Spark job. Usually there are none, and no row is processed
+Each rule first finds the offending values, which takes one Spark job. Usually there are none, and no row is processed
 further. The result is final for the run: a quarantined row does not enter Silver when its missing parent arrives later,
 or when another row gives up a shared value. `millrace lake replay` checks quarantined rows again.
 """
@@ -15,14 +15,15 @@ from batch.delta import sizes
 from batch.delta.rows import Rows
 from batch.delta.snapshot import Source
 from batch.delta.table import LakeTable
-from batch.silver.rules import VIOLATIONS, is_quarantined, rule_name
+from batch.silver.compared_rules import beyond_limits, steps_back, with_at_most, with_forward
+from batch.silver.rules import CrossRowRule, flagged, is_quarantined
 from batch.silver.versions import newest
-from config.definition import Reference, Table, Unique
+from config.definition import AtMost, Forward, Reference, Table, Unique
 
 
-def cross_row_rules(table: Table) -> list[Reference | Unique]:
+def cross_row_rules(table: Table) -> list[CrossRowRule]:
     """Return the quality rules of a table that compare a row with other rows."""
-    return [rule for rule in table.rules if isinstance(rule, Reference | Unique)]
+    return [rule for rule in table.rules if isinstance(rule, CrossRowRule)]
 
 
 def with_cross_row_rules(
@@ -43,6 +44,12 @@ def with_cross_row_rules(
             wanted = Rows.of(named.select(F.col(rule.column).alias("_value")).distinct()).collect_if_small()
             missing = Rows.of(_orphans(wanted, rule, good, table, context)).collect_if_small()
             rows = rows if missing.is_empty() else with_reference(rows, rule, missing.frame)
+        elif isinstance(rule, AtMost):
+            limits = beyond_limits(good, rule, context)
+            rows = rows if limits is None else with_at_most(rows, rule, limits)
+        elif isinstance(rule, Forward):
+            back = steps_back(good, None if silver is None else silver.at(), table, rule)
+            rows = rows if back is None else with_forward(rows, table, rule, back)
         # In a first run, nearly all values differ: proving this takes less time than grouping many rows by their value.
         elif silver is not None or sizes.fits_driver(count) or not has_distinct_values(good, rule):
             shared = shared_values(good, None if silver is None else silver.at(), table, rule)
@@ -73,7 +80,7 @@ def with_reference(rows: DataFrame, rule: Reference, missing: DataFrame) -> Data
     """Add a `reference` rule to the `_violations` of rows whose value is in `missing`, a frame of one column."""
     others = missing.toDF("_missing")
     is_missing = F.col("_missing").isNotNull()
-    return _flagged(rows, others, [F.col(rule.column) == F.col("_missing")], is_missing, rule)
+    return flagged(rows, others, [F.col(rule.column) == F.col("_missing")], is_missing, rule)
 
 
 def has_distinct_values(good: DataFrame, rule: Unique) -> bool:
@@ -130,16 +137,7 @@ def with_unique(rows: DataFrame, table: Table, rule: Unique, shared: DataFrame) 
     """Add a `unique` rule to the `_violations` of rows whose value belongs to another key; see `shared_values`."""
     own = F.struct(*table.key)
     is_later = F.col("_first") < _place(table, is_old=False)
-    return _flagged(rows, shared, _same(rule), (F.col("_first.key") != own) & is_later, rule)
-
-
-def _flagged(
-    rows: DataFrame, others: DataFrame, on: list[Column], broken: Column, rule: Reference | Unique
-) -> DataFrame:
-    is_broken = F.coalesce(broken, F.lit(False)) & ~F.col("_deleted")
-    added = F.when(is_broken, F.array(F.lit(rule_name(rule)))).otherwise(F.array().cast("array<string>"))
-    columns = rows.columns
-    return rows.join(others, on, "left").withColumn(VIOLATIONS, F.concat(VIOLATIONS, added)).select(*columns)
+    return flagged(rows, shared, _same(rule), (F.col("_first.key") != own) & is_later, rule)
 
 
 def _place(table: Table, *, is_old: bool) -> Column:

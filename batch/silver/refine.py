@@ -35,7 +35,7 @@ from batch.silver.history import keep_versions
 from batch.silver.rules import VIOLATIONS
 from batch.silver.shape import ShapeChange, fingerprint, shape_change, with_wider_types
 from batch.silver.versions import NEWER, PROPERTIES, newest
-from config.definition import Reference, Table
+from config.definition import AtMost, Reference, Table
 
 META: Final = ("_sequence", "_committed_at", "_row_hash", "_deleted", "_run_id")
 """Columns that Silver tables have in addition to the columns of their source tables."""
@@ -126,8 +126,8 @@ def in_order(tables: Iterable[Table]) -> list[Table]:
 
 
 def parents(table: Table) -> set[str]:
-    """Return the names of the other tables that a table refers to by `reference` rules."""
-    return {rule.table for rule in table.rules if isinstance(rule, Reference)} - {table.name}
+    """Return the names of the other tables that a table refers to by `reference` and `at_most` rules."""
+    return {rule.table for rule in table.rules if isinstance(rule, Reference | AtMost)} - {table.name}
 
 
 def prepared(rows: DataFrame, table: Table, run_id: str, *, is_kept: bool = False) -> DataFrame:

@@ -1,6 +1,7 @@
 """Quality rules: finds the rows of a table that break a rule, and applies the action of the rule.
 
-A rule checks either a single row (`not_null`, `range`, `pattern`), or a row against other rows (`reference`, `unique`).
+A rule checks either a single row (`not_null`, `range`, `pattern`, `ascending`), or a row against other rows
+(`batch.silver.cross_row_rules`).
 Some rules apply to every table: each value must be valid for its column's type (`type`), and neither a key column nor
 the sequence may be NULL (`not_null`). Rules other than `not_null` accept NULL. For a delete, only the key and the
 sequence are checked.
@@ -10,7 +11,7 @@ One pass over the rows adds `_violations`, the names of the rules that a row bre
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Final, Literal
@@ -23,10 +24,24 @@ from batch.delta.snapshot import Source
 from batch.errors import BatchError
 from batch.silver.versions import NEWER, newest
 from batch.storage import canonical
-from config.definition import Ascending, LogicalType, NotNull, Pattern, Range, Reference, Table, Unique
+from config.definition import (
+    Ascending,
+    AtMost,
+    Forward,
+    LogicalType,
+    NotNull,
+    Pattern,
+    Range,
+    Reference,
+    Table,
+    Unique,
+)
 from config.definition import Column as SourceColumn
 
 Action = Literal["warn", "quarantine", "fail"]
+
+RowRule = NotNull | Range | Pattern | Ascending
+CrossRowRule = Reference | Unique | AtMost | Forward
 
 VIOLATIONS: Final = "_violations"
 TYPES: Final = {
@@ -74,7 +89,7 @@ def actions(table: Table) -> dict[str, Action]:
     return implied | {rule_name(rule): rule.action for rule in table.rules}
 
 
-def rule_name(rule: NotNull | Range | Pattern | Reference | Unique | Ascending) -> str:
+def rule_name(rule: RowRule | CrossRowRule) -> str:
     """Return the name that identifies a rule in counts and messages, such as `range(quantity)`."""
     columns = ", ".join(rule.columns) if isinstance(rule, Unique | Ascending) else rule.column
     return f"{type(rule).__struct_config__.tag}({columns})"
@@ -112,7 +127,7 @@ def row_violations(rows: DataFrame, table: Table) -> Column:
     required = {**{name: bronze_text(rows, name) for name in table.key}, "_sequence": F.col("_sequence")}
     key += [(f"not_null({name})", value.isNull()) for name, value in required.items()]
     for rule in table.rules:
-        if not isinstance(rule, Reference | Unique) and rule_name(rule) not in dict(key):
+        if not isinstance(rule, CrossRowRule) and rule_name(rule) not in dict(key):
             others.append((rule_name(rule), _breaks(rule, values)))
     names = [F.when(broken, name) for name, broken in key]
     names += [F.when(broken & ~is_delete, name) for name, broken in others]
@@ -142,6 +157,18 @@ def is_quarantined(table: Table) -> Column:
     versions.
     """
     return breaks_any(table, "quarantine", "fail")
+
+
+def flagged(rows: DataFrame, others: DataFrame, on: Sequence[Column], broken: Column, rule: CrossRowRule) -> DataFrame:
+    """Add a rule to the `_violations` of the rows that are not deleted and for which `broken` holds.
+
+    Args:
+        others: rows that `broken` looks at; at most one of them matches a row in all conditions of `on`.
+    """
+    is_broken = F.coalesce(broken, F.lit(False)) & ~F.col("_deleted")
+    added = F.when(is_broken, F.array(F.lit(rule_name(rule)))).otherwise(F.array().cast("array<string>"))
+    columns = rows.columns
+    return rows.join(others, list(on), "left").withColumn(VIOLATIONS, F.concat(VIOLATIONS, added)).select(*columns)
 
 
 def tally(rows: Rows, table: Table) -> Tally:
@@ -200,7 +227,7 @@ def _without_newer(rows: Rows, table: Table, silver: Source) -> DataFrame:
     return rows.frame.alias("s").join(there.alias("t"), F.expr(f"{is_same} AND NOT ({NEWER})"), "left_anti")
 
 
-def _breaks(rule: NotNull | Range | Pattern | Ascending, values: Mapping[str, Column]) -> Column:
+def _breaks(rule: RowRule, values: Mapping[str, Column]) -> Column:
     if isinstance(rule, Ascending):
         first, second = (values[name] for name in rule.columns)
         return F.coalesce(first > second, F.lit(False))

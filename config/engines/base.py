@@ -20,6 +20,9 @@ from config.engines.faults import Fault, Words
 CONNECT_TIMEOUT_S = 5
 SHORT_LOCK_WAIT_S = 5
 
+COUNTED_ROWS = 10_000
+"""Estimated number of rows up to which a table is counted: statistics of small tables are often missing or far off."""
+
 
 class SourceSettings(Protocol):
     """Address of a source database, a login, and how connections are encrypted; `engine` is the name of its engine."""
@@ -253,6 +256,16 @@ class Engine(ABC):
     @abstractmethod
     def time_ms(self, connection: Connection) -> int:
         """Return the database's time, in milliseconds since 1970."""
+
+    def estimated_rows(self, connection: Connection, table: str) -> int:
+        """Return about how many rows a table has, by the database's statistics; a small table is counted."""
+        name = self.quoted(table)
+        estimated = self.planned_rows(connection, name)
+        return estimated if estimated > COUNTED_ROWS else int(connection.value(f"SELECT COUNT(*) FROM {name}"))  # noqa: S608
+
+    @abstractmethod
+    def planned_rows(self, connection: Connection, name: str) -> int:
+        """Return how many rows the database expects when it plans a query of a whole table, given its quoted name."""
 
     @abstractmethod
     def log_place(self, connection: Connection) -> tuple[int, int]:

@@ -249,6 +249,9 @@ class MySQL(Engine):
     def time_ms(self, connection: Connection) -> int:
         return int(connection.value("SELECT CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS UNSIGNED)"))
 
+    def planned_rows(self, connection: Connection, name: str) -> int:
+        return int(connection.dictionaries(f"EXPLAIN SELECT 1 FROM {name}")[0]["rows"] or 0)  # noqa: S608
+
     def log_place(self, connection: Connection) -> tuple[int, int]:
         try:
             found = connection.rows("SHOW MASTER STATUS")

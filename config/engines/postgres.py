@@ -233,6 +233,10 @@ class Postgres(Engine):
     def time_ms(self, connection: Connection) -> int:
         return int(connection.value("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint"))
 
+    def planned_rows(self, connection: Connection, name: str) -> int:
+        [plan] = connection.value(f"EXPLAIN (FORMAT JSON) SELECT 1 FROM {name}")  # noqa: S608 - an identifier
+        return int(plan["Plan"]["Plan Rows"])
+
     def log_place(self, connection: Connection) -> tuple[int, int]:
         """Return the log's end, as the last commit of a change, inside of a change to the heartbeat's row.
 

@@ -31,11 +31,23 @@ class Arrivals:
 
     def end(self, topics: Iterable[str]) -> int:
         """Return the sum of the end offsets of all partitions of these topics."""
-        return sum(info.offset for info in self._ask(topics, _LATEST))
+        return sum(info.offset for info in self._ask(topics, _LATEST).values())
 
     def newest_ms(self, topic: str) -> int | None:
         """Return the newest time of a topic's records, in milliseconds since 1970; None if it has none."""
-        return max((info.timestamp for info in self._ask([topic], _NEWEST)), default=-1) or None
+        return max((info.timestamp for info in self._ask([topic], _NEWEST).values()), default=-1) or None
+
+    def records_since(self, topic: str, since_ms: int) -> int:
+        """Return the number of offsets of a topic, in all partitions, that are not older than a time.
+
+        Args:
+            since_ms: milliseconds since 1970.
+        """
+        first = self._ask([topic], OffsetSpec.for_timestamp(since_ms))
+        last = self._ask([topic], _LATEST)
+        # Kafka answers -1 if a partition has nothing as new as that.
+        begun = {place: info.offset for place, info in first.items() if info.offset >= 0}
+        return sum(last[place].offset - offset for place, offset in begun.items() if place in last)
 
     def wait(self, topics: Iterable[str], before: int, *, failure: Callable[[], str | None]) -> None:
         """Wait until the topics' end is beyond `before`.
@@ -58,7 +70,7 @@ class Arrivals:
                 )
             time.sleep(_POLL_S)
 
-    def _ask(self, topics: Iterable[str], which: OffsetSpec) -> list[Any]:
+    def _ask(self, topics: Iterable[str], which: OffsetSpec) -> dict[TopicPartition, Any]:
         try:
             known: Mapping[str, Any] = self._admin.list_topics(timeout=_ANSWER_S).topics
             asked = {
@@ -68,8 +80,8 @@ class Arrivals:
                 for partition in known[topic].partitions
             }
             if not asked:
-                return []
+                return {}
             answers = self._admin.list_offsets(asked, request_timeout=_ANSWER_S)
-            return [answer.result() for answer in answers.values()]
+            return {place: answer.result() for place, answer in answers.items()}
         except KafkaException as error:
             raise StackError(f"Kafka does not answer: {error.args[0].str()}") from None

@@ -19,25 +19,19 @@ from config.definition import Definition
 from config.engines import engine_of
 from config.json_output import add_json_option, print_json
 from config.settings import ConnectSettings, DatasetSettings, KafkaSettings
-from ops.connector import signal_command
+from ops.connector import signal_command, watch_command
 from ops.connector.apply import apply_connector, check_connector, failure_of, stop_connector, wait_settled
 from ops.connector.epochs import begin_epoch, begun_epoch, next_epoch, running_epoch
-from ops.connector.exposition import WatchCollector
 from ops.connector.first_reads import FirstReads, read_all
 from ops.connector.mysql import check_source, encryption_warnings
-from ops.connector.postgres import PostgresSource, reader_asked, slot_reader
+from ops.connector.postgres import PostgresSource
 from ops.connector.reads import position_of, tables_read
-from ops.connector.rest import LITTLE, ConnectClient
+from ops.connector.rest import ConnectClient
 from ops.connector.settings import connector_name, connector_settings
-from ops.connector.sweep import has_comparable_key, sweep
-from ops.connector.watch import ConnectorWatch
+from ops.connector.sweep import sweep
 from ops.context import add_stack_option, definition_of, settings_environment
-from ops.signals import stopped_by_signals
 from stack.errors import StackError
-from streams.adapters.exposition import exposed
 from streams.model.position import epoch_of, with_epoch
-
-_LOOK_SECONDS = 2.0
 
 
 def add_commands(subparsers: Any) -> None:
@@ -234,41 +228,7 @@ def run_sweep(arguments: argparse.Namespace) -> int:
 
 def run_watch(arguments: argparse.Namespace) -> int:
     """Look at the connector every few seconds until SIGTERM or SIGINT ends the command."""
-    definition, settings = _read_settings(arguments)
-    database = engine_of(definition).login(settings_environment(arguments))
-    tables = _swept_tables(definition)
-    kafka = KafkaSettings.read(settings_environment(arguments))
-    with (
-        stopped_by_signals() as stop,
-        ConnectClient(settings.url, LITTLE) as connect,
-        ConnectClient(settings.url, LITTLE) as other,  # for another thread
-    ):
-        late = FirstReads(definition, database, kafka, other)
-        watch = ConnectorWatch(
-            connect,
-            connector_name(definition.name),
-            sweep=lambda: sweep(database, kafka.bootstrap, definition, only=tables),
-            late=late if late.compared else None,
-            say=lambda line: print(line, flush=True),
-            reader=reader_asked(definition, settings_environment(arguments), connect),
-        )
-        slot = slot_reader(definition, settings_environment(arguments))
-        collector = WatchCollector(connector_name(definition.name), watch, slot)
-        with exposed(arguments.metrics, collector, error=StackError):
-            while not stop.is_set():
-                watch.look()
-                stop.wait(_LOOK_SECONDS)
-        watch.close()
-    return 0
-
-
-def _swept_tables(definition: Definition) -> list[str]:
-    """Return the tables that the watch sweeps, and print why it leaves out others."""
-    tables = [table.name for table in definition.tables if has_comparable_key(table)]
-    for table in definition.tables:
-        if table.name not in tables:
-            print(f"{table.name}: is not swept, as its key has values that can be written in several ways", flush=True)
-    return tables
+    return watch_command.run(arguments, *_read_settings(arguments))
 
 
 def _add(actions: Any, name: str, run: Any, text: str) -> argparse.ArgumentParser:

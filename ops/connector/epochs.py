@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from typing import Final
+from collections.abc import Callable, Iterable
+from typing import Final, TypeVar
 
 import msgspec
 from confluent_kafka import KafkaException, Producer
@@ -13,11 +14,14 @@ from ops.connector.rest import ConnectClient
 from ops.context import SILENT
 from stack.errors import StackError
 from streams.adapters.committed_reader import CommittedReader, TopicError
-from streams.model.begun_epoch import BegunEpoch, newest_epoch
+from streams.model.begun_epoch import BegunEpoch, begun_epochs, newest_epoch
 from streams.model.position import MAX_EPOCH, epoch_of
 from streams.topics import SOURCE_EPOCHS
 
 _ANSWER_S: Final = 30.0
+
+Answer = TypeVar("Answer")
+Records = Iterable[tuple[bytes | None, bytes | None]]
 
 
 def begun_epoch(bootstrap: str, dataset: str) -> int:
@@ -26,11 +30,27 @@ def begun_epoch(bootstrap: str, dataset: str) -> int:
     Raises:
         StackError: Kafka does not answer, or the topic does not exist or has a record that cannot be read.
     """
+    return _of_records(bootstrap, dataset, newest_epoch)
+
+
+def began_ms(bootstrap: str, dataset: str, epoch: int) -> int:
+    """Return when an epoch of a dataset's source began, in milliseconds since 1970; 0 if no record says so.
+
+    Raises:
+        StackError: Kafka does not answer, or the topic does not exist or has a record that cannot be read.
+    """
+    if not epoch:
+        return 0
+    begun = _of_records(bootstrap, dataset, begun_epochs)
+    return max((each.begun_ms for each in begun if each.epoch == epoch), default=0)
+
+
+def _of_records(bootstrap: str, dataset: str, answer: Callable[[Records, str], Answer]) -> Answer:
     found: list[tuple[bytes | None, bytes | None]] = []
     try:
         with CommittedReader(bootstrap, SOURCE_EPOCHS, "millrace-source-epochs") as reader:
             reader.visit_to_end(lambda key, value: found.append((key, value)))
-        return newest_epoch(found, dataset)
+        return answer(found, dataset)
     except TopicError as error:
         raise StackError(str(error)) from None
     except ValueError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -10,6 +10,7 @@ from prometheus_client.registry import Collector
 
 from ops.connector.slots import Slot
 from stack.errors import StackError
+from streams.model.table_read import TableRead
 
 ReadSlot = Callable[[], Slot | None]
 
@@ -29,15 +30,19 @@ class WatchCollector(Collector):
 
     Args:
         slot: reads the slot in PostgreSQL's log; returns None if there is none.
+        reads: returns the newest read of each table.
     """
 
-    def __init__(self, name: str, watch: Watched, slot: ReadSlot) -> None:
+    def __init__(
+        self, name: str, watch: Watched, slot: ReadSlot, reads: Callable[[], Sequence[TableRead]] = lambda: ()
+    ) -> None:
         self._name = name
         self._watch = watch
         self._slot = slot
+        self._reads = reads
 
     def collect(self) -> Iterator[Metric]:
-        """Yield whether the connector runs, whether a sweep is due, and how far the slot is behind."""
+        """Yield whether the connector runs, whether a sweep is due, its reads, and how far the slot is behind."""
         up = GaugeMetricFamily(
             "millrace_connector_up",
             "1 if the connector and all its tasks were running at the last look, otherwise 0.",
@@ -52,7 +57,30 @@ class WatchCollector(Collector):
         )
         due.add_metric([self._name], self._watch.is_sweep_due)
         yield due
+        yield from self._read_families()
         yield from self._slot_families()
+
+    def _read_families(self) -> Iterator[Metric]:
+        rows = GaugeMetricFamily(
+            "millrace_snapshot_rows",
+            "Records in a table's topic since its newest snapshot or incremental read began.",
+            labels=["connector", "table"],
+        )
+        estimated = GaugeMetricFamily(
+            "millrace_snapshot_estimated_rows",
+            "Rows of the table when that began, by the source's statistics.",
+            labels=["connector", "table"],
+        )
+        reading = GaugeMetricFamily(
+            "millrace_snapshot_under_way", "1 while the table is read, otherwise 0.", labels=["connector", "table"]
+        )
+        for read in self._reads():
+            labels = [self._name, read.table]
+            rows.add_metric(labels, read.rows)
+            reading.add_metric(labels, read.is_under_way)
+            if read.estimated is not None:
+                estimated.add_metric(labels, read.estimated)
+        return iter((rows, estimated, reading))
 
     def _slot_families(self) -> Iterator[Metric]:
         """Yield nothing while the database does not answer: 0 would look like a reader that has kept up."""

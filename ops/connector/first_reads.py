@@ -22,6 +22,7 @@ from config.engines import engine_of
 from config.engines.base import SourceSettings
 from config.settings import KafkaSettings
 from ops.connector.apply import wait_snapshot
+from ops.connector.doubtful_reads import DoubtfulReads
 from ops.connector.pause import Pause
 from ops.connector.reads import RIGHTS, Reads
 from ops.connector.rest import ConnectClient
@@ -113,8 +114,8 @@ class FirstReads:
                 pause_s = pause_s or self._pause.begin()
                 self._reads.begin(name, condition_of(self._definition, name, missing))
                 say(
-                    f"{name}: {len(missing):,} rows are not in the topic; asked the connector to read them (next time "
-                    f"after {pause_s:.0f} s or more); if that does not help: {RIGHTS}"
+                    f"{name}: {len(missing):,} rows are not in the topic, or were read while they changed; asked the "
+                    f"connector to read them (next time after {pause_s:.0f} s or more); if that does not help: {RIGHTS}"
                 )
             else:
                 self._unread.discard(name)
@@ -140,18 +141,22 @@ class FirstReads:
             time.sleep(_POLL_S)
 
     def _missing(self, table: Table) -> set[tuple[str, ...]] | None:
-        """Return the rows of a table that its topic does not have; None if a read of it has begun meanwhile."""
+        """Return the rows of a table that its topic does not have, or that may have been read out of date.
+
+        The result is None if a read of the table has begun meanwhile.
+        """
         wanted = self._reads.keys(table.name)
         end = self._reads.log_end()
         topic = topic_under(self._definition.topic_prefix, table.name)
-        with closing(SeenRows(self._kafka.bootstrap, topic, table, is_alive=True)) as seen:
+        doubts = DoubtfulReads() if self._definition.engine == "postgres" else None
+        with closing(SeenRows(self._kafka.bootstrap, topic, table, is_alive=True, doubts=doubts)) as seen:
             seen.look()
             self._reads.await_place(end)
             seen.look()
             if wanted - seen.keys:
                 time.sleep(_MARKER_S)
                 seen.look()
-            missing = wanted - seen.keys
+            missing = (wanted - seen.keys) | seen.doubtful
             if missing:  # some may have been deleted meanwhile
                 missing &= self._reads.keys(table.name)
             return None if self._reads.is_reading(table.name) else missing

@@ -11,6 +11,8 @@ from typing import Final
 from config.definition import Definition, Table
 from config.engines import engine_of
 from config.settings import ConnectSettings, KafkaSettings
+from ops.connector.doubtful_reads import DoubtfulReads
+from ops.connector.first_reads import condition_of
 from ops.connector.reads import RIGHTS, Reads
 from ops.connector.rest import ConnectClient
 from ops.connector.sweep import has_comparable_key
@@ -21,6 +23,9 @@ from stack.errors import StackError
 from streams.topics import SIGNALS_SPEC, topic_under
 
 _SAY_S: Final = 2.0
+
+TRIES: Final = 5
+"""How often rows that may have been read out of date are read again."""
 
 
 class Progress:
@@ -36,6 +41,11 @@ class Progress:
         self._wanted = set(wanted)
         self._seen = seen
         self._said_at = time.monotonic()
+
+    @property
+    def doubtful(self) -> set[tuple[str, ...]]:
+        """Keys of the rows that may have been read out of date."""
+        return self._seen.doubtful
 
     def look(self) -> int:
         """Read what has arrived; return how many rows have not."""
@@ -79,11 +89,14 @@ def run(arguments: argparse.Namespace, definition: Definition, settings: Connect
             with closing(SeenRows(kafka.bootstrap, topic, table, is_alive=True)) as seen:
                 stop(reads, table, seen)
             return 0
-        with closing(SeenRows(kafka.bootstrap, topic, table, is_new=True)) as seen:
+        doubts = DoubtfulReads() if definition.engine == "postgres" else None
+        with closing(SeenRows(kafka.bootstrap, topic, table, is_new=True, doubts=doubts)) as seen:
             wanted = reads.begin(name, arguments.where)
             print(f"{name}: asked the connector to read {len(wanted):,} rows", flush=True)
             if arguments.wait:
-                await_rows(reads, name, Progress(name, wanted, seen))
+                progress = Progress(name, wanted, seen)
+                await_rows(reads, name, progress)
+                settle(reads, definition, name, progress)
                 print(f"{name}: complete")
     return 0
 
@@ -122,3 +135,25 @@ def await_rows(reads: Reads, table: str, progress: Progress) -> None:
     missing = progress.look()
     if missing:
         raise StackError(f"{table}: the connector has ended without {missing:,} rows: run the command again; {RIGHTS}")
+
+
+def settle(reads: Reads, definition: Definition, table: str, progress: Progress) -> None:
+    """Have the rows read again that may have been read out of date, until none is left.
+
+    Raises:
+        StackError: the connector failed, some rows change too often, or rows were read that are deleted.
+    """
+    for _ in range(TRIES):
+        if not progress.doubtful:
+            return
+        reads.log_end()  # waits until everything in the log is visible
+        there = progress.doubtful & reads.keys(table)
+        if not there:
+            count = len(progress.doubtful)
+            raise StackError(
+                f"{table}: {count:,} rows were read while they were deleted: run `millrace connector sweep`"
+            )
+        print(f"{table}: {len(there):,} rows were read while they changed: reading them again", flush=True)
+        reads.begin(table, condition_of(definition, table, there))
+        await_rows(reads, table, progress)
+    raise StackError(f"{table}: {len(progress.doubtful):,} rows may be out of date in the topic: run the command again")

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from config.definition import Table
+from ops.connector.doubtful_reads import DoubtfulReads
 from ops.topic_reader import TopicReader
 from streams.model.change import Change, ChangeDecoder, change_decoder
 from streams.model.position import Position
@@ -90,20 +91,34 @@ class SeenRows:
     Args:
         is_new: leave out the records that are in the topic now.
         is_alive: leave out the rows whose last record is a deletion.
+        doubts: takes in the records too; None for a source whose reads are never out of date.
 
     Attributes:
         keys: primary keys of the rows, as texts.
     """
 
     def __init__(
-        self, bootstrap: str, topic: str, table: Table, *, is_new: bool = False, is_alive: bool = False
+        self,
+        bootstrap: str,
+        topic: str,
+        table: Table,
+        *,
+        is_new: bool = False,
+        is_alive: bool = False,
+        doubts: DoubtfulReads | None = None,
     ) -> None:
         self.keys: set[tuple[str, ...]] = set()
+        self._doubts = doubts
         self._is_alive = is_alive
         self._decode = _decoder(table)
         self._reader = TopicReader(bootstrap, topic, _GROUP)
         if is_new:
             self._reader.skip_to_end()
+
+    @property
+    def doubtful(self) -> set[tuple[str, ...]]:
+        """Primary keys of the rows that may have been read out of date; empty without `doubts`."""
+        return set() if self._doubts is None else set(self._doubts.keys)
 
     def close(self) -> None:
         """Close the reader of the topic."""
@@ -121,6 +136,9 @@ class SeenRows:
         change = self._decode(key, value)
         if type(change) is Change:
             row_key = key_texts(msgspec.structs.astuple(change.row))
+            if self._doubts is not None:
+                assert value is not None
+                self._doubts.note(row_key, change.position, value, is_deletion=change.deleted)
             if change.deleted and self._is_alive:
                 self.keys.discard(row_key)
             else:

@@ -24,5 +24,14 @@ def newest_epoch(records: Iterable[tuple[bytes | None, bytes | None]], dataset: 
     Raises:
         ValueError: a record of the dataset cannot be read.
     """
+    return max((begun.epoch for begun in begun_epochs(records, dataset)), default=0)
+
+
+def begun_epochs(records: Iterable[tuple[bytes | None, bytes | None]], dataset: str) -> list[BegunEpoch]:
+    """Return the epochs of a dataset that the records still name, the latest last.
+
+    Raises:
+        ValueError: a record of the dataset cannot be read.
+    """
     values = [value for key, value in records if key == dataset.encode() and value is not None]
-    return max((msgspec.json.decode(value, type=BegunEpoch).epoch for value in values), default=0)
+    return [msgspec.json.decode(value, type=BegunEpoch) for value in values]

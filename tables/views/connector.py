@@ -1,27 +1,43 @@
 """The dataset's connector, as a section of the page `/`.
 
 The service asks Connect every five seconds, whether anybody looks or not; so the page never waits for Connect. How far
-Kafka is behind the source is what the worker's own changes say.
+Kafka is behind the source is what the worker's own changes say; how many rows of a snapshot or an incremental read are
+in Kafka, `millrace connector watch` counts and writes into Redis.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, Protocol
 
+import msgspec
 from mode import Service
 
 from streams.adapters.connect import ConnectAwayError
+from streams.adapters.redis import RedisAwayError, Script, ScriptCaller
+from streams.model.table_read import READS, ConnectorReads, is_initial_snapshot
 from streams.runtime.web.dashboard.html import Markup, table
 from streams.runtime.web.dashboard.verdict import clock
+
+log = logging.getLogger(__name__)
 
 ASK_S: Final = 5.0
 RUNNING: Final = "RUNNING"
 MOST_TASKS: Final = 8
 MOST_TABLES: Final = 8
 MOST_CHARACTERS: Final = 200
+
+WATCHED_S: Final = 60.0
+"""Time after the last figures of the watch for which it counts as running."""
+
+MOST_ABOVE: Final = 1.05
+
+UNCOUNTED: Final = "run `millrace connector watch`, which counts the rows"
+
+READ: Final = Script("return redis.call('GET', ARGV[1])")
 
 _WELL: Final = (RUNNING, "PAUSED", "STOPPED", "RESTARTING")
 """States that are right or wanted, or that pass by themselves."""
@@ -41,22 +57,52 @@ class ConnectorRecords(Service):
         client: asks Connect; None if the worker was not told where Connect is.
         behind: returns by how many milliseconds the newest change reached Kafka after its commit, and when (Unix
             time); None before the first change.
+        redis: where the watch over the connector writes how far its reads are.
+        dataset: name of the dataset, by which that is found.
     """
 
     def __init__(
-        self, client: Connector | None, name: str, behind: Callable[[], tuple[int, float] | None], **kwargs: Any
+        self,
+        client: Connector | None,
+        name: str,
+        behind: Callable[[], tuple[int, float] | None],
+        *,
+        redis: ScriptCaller,
+        dataset: str,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self._client = client
         self._name = name
         self._behind = behind
+        self._redis = redis
+        self._key = f"{READS}{dataset}".encode()
         self._answer: dict[str, Any] = {}
+        self._reads: dict[str, Any] = {}
 
     @Service.task
     async def _ask_again_and_again(self) -> None:
         while self._client is not None and not self.should_stop:
             await self.ask(self._client)
             await self.sleep(ASK_S)
+
+    @Service.task
+    async def _read_again_and_again(self) -> None:
+        while not self.should_stop:
+            await self.read()
+            await self.sleep(ASK_S)
+
+    async def on_stop(self) -> None:
+        """Close the connections."""
+        await self._redis.close()
+
+    async def read(self) -> None:
+        """Read what the watch has written; without an answer the former figures stay, with their time."""
+        try:
+            value = await self._redis.call(READ, self._key)
+            self._reads = {} if value is None else reads_of(value)
+        except (RedisAwayError, msgspec.DecodeError) as error:
+            log.debug("the reads of the connector cannot be read: %r", error)
 
     async def ask(self, client: Connector) -> None:
         """Ask once; without an answer the former one stays, with its time and with the fault."""
@@ -73,9 +119,15 @@ class ConnectorRecords(Service):
         name; at (Unix time of the last answer), tasks (state of the connector and of each task, by name), failed
         (number of those that have failed), unanswered (1 if Connect has answered before and does not now), snapshot
         (whether the initial one is under way), tables (incremental reads under way), fault (why there is no newer
-        answer); behind_ms and newest_at of the newest change.
+        answer); behind_ms and newest_at of the newest change; reads (table, rows, estimated, is_under_way of each
+        table's newest read) and counted_at (Unix time of these figures).
         """
-        found: dict[str, Any] = {"name": self._name, "is_asked": self._client is not None, **self._answer}
+        found: dict[str, Any] = {
+            "name": self._name,
+            "is_asked": self._client is not None,
+            **self._answer,
+            **self._reads,
+        }
         found["unanswered"] = int("fault" in self._answer and "at" in self._answer)
         if (behind := self._behind()) is not None:
             found |= {"behind_ms": behind[0], "newest_at": behind[1]}
@@ -91,7 +143,7 @@ def answer_of(status: Mapping[str, Any] | None, positions: Sequence[Mapping[str,
         "tasks": {name: str(part["state"]) for name, part in [*parts.items()][:MOST_TASKS]},
         "traces": {name: _first_line(part["trace"]) for name, part in parts.items() if part.get("trace")},
         "failed": sum(part["state"] not in _WELL for part in parts.values()),
-        "snapshot": any(map(_is_snapshot, positions)) if positions else None,
+        "snapshot": any(map(is_initial_snapshot, positions)) if positions else None,
         "tables": [read for position in positions for read in _reads(position)][:MOST_TABLES],
     }
 
@@ -100,10 +152,10 @@ def _first_line(trace: str) -> str:
     return trace.strip().partition("\n")[0][:MOST_CHARACTERS]
 
 
-def _is_snapshot(position: Mapping[str, Any]) -> bool:
-    """Whether a position is one of an initial snapshot under way."""
-    kind = str(position.get("snapshot") or "").upper()
-    return kind not in ("", "FALSE", "INCREMENTAL") and position.get("snapshot_completed") is not True
+def reads_of(value: bytes) -> dict[str, Any]:
+    """Translate what the watch has written, see `ConnectorRecords.figures`."""
+    found = msgspec.json.decode(value, type=ConnectorReads)
+    return {"counted_at": found.at, "reads": msgspec.to_builtins(found.tables[:MOST_TABLES])}
 
 
 def _reads(position: Mapping[str, Any]) -> list[str]:
@@ -129,10 +181,33 @@ def _state(part: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
     traces = part.get("traces", {})
     for name, state in part.get("tasks", {}).items():
         yield name.capitalize(), state.lower(), asked, traces.get(name)
+    yield from _reading(part, asked)
+
+
+def _reading(part: Mapping[str, Any], asked: str | None) -> Iterator[tuple[Any, ...]]:
+    """Yield what the connector reads, and how far that is if the watch counts it."""
+    reads = part.get("reads", ())
+    counted = {read["table"] for read in reads if read["is_under_way"]}
+    if part.get("at", 0.0) - part.get("counted_at", 0.0) < WATCHED_S:
+        counted |= {read["table"] for read in reads}
     if part.get("snapshot") is not None:
-        yield "Initial snapshot", "under way" if part["snapshot"] else "ended", asked, None
+        hint = UNCOUNTED if part["snapshot"] and not counted else None
+        yield "Initial snapshot", "under way" if part["snapshot"] else "ended", asked, hint
     for name in part.get("tables", ()):
-        yield "Incremental read", "under way", asked, name
+        if name.rpartition(".")[2] not in counted:
+            yield "Incremental read", "under way", asked, f"{name}; {UNCOUNTED}"
+    for read in reads:
+        state = "under way" if read["is_under_way"] else "ended"
+        yield f"Read of {read['table']}", state, clock(part["counted_at"]), _rows(read)
+
+
+def _rows(read: Mapping[str, Any]) -> str:
+    rows, estimated = read["rows"], read["estimated"]
+    if estimated is None:
+        return f"about {rows:,} rows"
+    if rows > MOST_ABOVE * estimated:  # statistics of a table that has just been filled may be far off
+        return f"about {rows:,} rows; the statistics of the source say {estimated:,}"
+    return f"about {rows:,} of about {estimated:,} rows"
 
 
 def _newest_change(parts: Sequence[Mapping[str, Any]]) -> Iterator[tuple[Any, ...]]:

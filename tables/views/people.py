@@ -17,6 +17,7 @@ from tables.views import incomplete
 MOST_ORDERS: Final = 10
 MOST_LINES: Final = 200
 _MOVING: Final = " Its partition is being opened elsewhere, which takes seconds. Nothing is lost; load this page again."
+_ACQUIRED: Final = "guard: acquired"
 _YES_OR_NO: Final = {True: "yes", False: "no", None: None}
 
 
@@ -98,7 +99,7 @@ def _life(view: Mapping[str, Any]) -> Iterator[Markup]:
     yield _events(view)
     row = view["row"]
     if row is not None:
-        rows = [(name, row[name]) for name in row if name != "position"]
+        rows = [(name, _YES_OR_NO[row[name]] if name == "deleted" else row[name]) for name in row if name != "position"]
         yield table("Its row in orders", ("Column", "Value"), [*rows, ("position of its newest change", _place(row))])
     if "lines" not in view:
         return
@@ -118,7 +119,7 @@ def _events(view: Mapping[str, Any]) -> Markup:
     rows = [
         (
             _instant(event["at"]),
-            event["what"],
+            event["what"].replace(_ACQUIRED, f"claimed ({_ACQUIRED})"),
             "/".join(str(part) for part in event["place"]) if event.get("place") else None,
             _place(event) if "position" in event else None,
             _instant(event["changed_at"]) if event.get("changed_at") else None,

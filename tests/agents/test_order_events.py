@@ -47,7 +47,7 @@ async def events_of_an_order() -> dict[str, Any]:
 async def test_an_order_has_each_change_the_guards_answer_and_what_was_published() -> None:
     found = await events_of_an_order()
     assert [event["what"] for event in found["list"]] == [
-        "folded", "guard: acquired", "folded", "folded", "published", "folded", "amended, revision 1",
+        "folded", "folded", "folded", "guard: acquired", "published", "folded", "amended, revision 1",
     ]  # fmt: skip
     changes = [event for event in found["list"] if event["what"] == "folded"]
     assert [event["position"][2] for event in changes] == [10, 20, 30, 40]
@@ -66,7 +66,7 @@ async def test_another_order_has_none_of_these_events() -> None:
 async def test_the_page_shows_the_events_with_the_places_of_the_changes() -> None:
     view = {**VIEW, "events": await events_of_an_order()}
     text = " ".join(re.sub(r"<[^>]*>", " ", order_page("order-1", view)).split())
-    assert "guard: acquired" in text
+    assert "claimed (guard: acquired)" in text
     assert re.search(r"2026-01-01 12:00:\d\d.000 folded \S*order_details/0/1 0 / 3 / 30 / 0 ", text)
     assert "all of them since 2026-01-01 12:00:01.000" in text
 
@@ -130,7 +130,26 @@ async def test_changes_are_bounded_and_say_since_when_they_are_whole(monkeypatch
             await agents.details(line_at(pos, pos))
     found = events.of("order-1")
     assert [event["position"][2] for event in found["list"]] == [60, 70, 80]
-    assert found["since"] == found["list"][0]["at"] - 1
+    assert found["since"] < found["list"][0]["at"] <= found["since"] + 2
+
+
+async def test_a_change_says_what_it_changed_and_what_became_of_it() -> None:
+    events = OrderEvents(Clock())
+    row = {"num_products": 2}
+    async with agents_with(events=events) as agents:
+        await agents.orders(order_at(10, **row))
+        await agents.orders(order_at(30, num_products=3), order_at(30, num_products=3), order_at(20, num_products=9))
+        await agents.orders(order_at(40, num_products=0))
+        await agents.orders(order_at(50, num_products=4))
+    found = events.of("order-1")["list"]
+    assert [event["what"] for event in found] == [
+        "folded", "folded", "left out, as it is a repetition", "left out, as it is older", "refused, a dead letter",
+        "folded",
+    ]  # fmt: skip
+    assert "num_products 2," in found[0]["details"]
+    assert "num_products 2 → 3," in found[1]["details"]
+    assert "→" not in "".join(event["details"] for event in found[2:5])
+    assert "num_products 3 → 4," in found[5]["details"]
 
 
 VIEW: dict[str, Any] = {

@@ -19,6 +19,7 @@ from pyspark.sql import SparkSession
 from batch import bronze
 from batch.bronze.table import PARTITIONS, bronze_table
 from batch.context import LayerResult
+from batch.delta import sizes
 from batch.errors import BatchError
 from config.definition import Column, LogicalType
 from streams.model.position import sequence_text
@@ -318,8 +319,21 @@ def test_a_table_that_another_feed_filled_is_refused(spark: SparkSession, tmp_pa
         bronze.land(table, run_context(spark, tmp_path, definition=definition))
 
 
-def test_one_run_makes_few_files(spark: SparkSession, tmp_path: Path, archive: Archive) -> None:
+@pytest.mark.parametrize(("share", "files"), [(1.0, 1), (0.4, 3), (0.01, 10)])
+def test_a_run_adds_files_by_the_volume_of_the_archive(
+    share: float, files: int, spark: SparkSession, tmp_path: Path, archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(200):
+        archive.put(envelope("c", method(number), pos=number), partition=number % 5)
+    stored = sum(path.stat().st_size for path in tmp_path.rglob("*.parquet"))
+    monkeypatch.setattr(sizes, "FILE_BYTES", int(stored * share) + 1)
+    monkeypatch.setattr(sizes, "DRIVER_ROWS_MAX", 0)
+    result = bronze.land(METHODS, run_context(spark, tmp_path))
+    assert (result.rows_written, result.files) == (200, files)
+    assert len(list((tmp_path / "bronze" / "payment_method").rglob("*.parquet"))) == files
+
+
+def test_few_rows_are_one_file_from_however_many_objects(spark: SparkSession, tmp_path: Path, archive: Archive) -> None:
     for number in range(20):
         archive.put(envelope("c", method(number), pos=number), partition=number % 5)
-    bronze.land(METHODS, run_context(spark, tmp_path))
-    assert len(list((tmp_path / "bronze" / "payment_method").rglob("*.parquet"))) <= 2
+    assert bronze.land(METHODS, run_context(spark, tmp_path)).files == 1

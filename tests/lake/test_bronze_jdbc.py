@@ -21,6 +21,7 @@ from batch import bronze
 from batch.bronze import progress as bronze_progress
 from batch.bronze.windows import find_anchor
 from batch.context import LayerResult
+from batch.delta import sizes
 from batch.errors import BatchError
 from batch.reconcile.buckets import Difference, difference
 from batch.reconcile.queries import bronze_rows, source_query
@@ -117,6 +118,21 @@ def execute(connection: Connection, statement: str) -> None:
 
 def order(connection: Connection, number: int, at: str = "NOW(6)") -> None:
     execute(connection, f"INSERT INTO orders VALUES ('order-{number}', 1, 2, 3, 4, {at})")  # noqa: S608
+
+
+@pytest.mark.parametrize(("rows", "files"), [(1, 1), (3, 3), (40, 10)])
+def test_a_run_adds_files_by_the_number_of_rows_in_the_source(
+    rows: int, files: int, orders: Source, shop: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sizes, "FILE_BYTES", sizes.ROW_BYTES)
+    for number in range(rows):
+        order(shop, number, "'2025-01-01'")
+    shop.commit()
+    result = orders.land()
+    assert result.rows_written == rows
+    assert result.files <= files
+    assert (result.files > 1) == (files > 1)
+    assert len(orders.rows("id")) == rows
 
 
 def test_the_first_run_reads_all_and_keeps_microseconds(orders: Source, shop: Connection) -> None:

@@ -13,9 +13,10 @@ from pyspark.sql import SparkSession
 
 from batch import bronze
 from batch.bronze.table import bronze_table
+from batch.delta.sizes import FILE_BYTES
 from batch.delta.table import LakeTable
 from batch.errors import BatchError
-from batch.pipeline.maintenance import FILE_BYTES_MAX, FILE_BYTES_MIN, file_bytes, maintained, with_less_archive
+from batch.pipeline.maintenance import FILE_BYTES_MAX, file_bytes, maintained, with_less_archive
 from config.dataset import load_definition
 from streams.topics import change_topic
 from tests.lake.lake import STARTED, LocalLake
@@ -125,6 +126,6 @@ def test_what_bronze_has_of_the_archive_may_go_once_it_is_old(spark: SparkSessio
         bronze.land(table, run_context(spark, tmp_path, full=True, is_rebuild=True))
 
 
-@pytest.mark.parametrize(("size", "expected"), [(0, FILE_BYTES_MIN), (2**29, 2**26), (2**40, FILE_BYTES_MAX)])
+@pytest.mark.parametrize(("size", "expected"), [(0, FILE_BYTES), (2**29, 2**26), (2**40, FILE_BYTES_MAX)])
 def test_files_are_sized_by_volume(size: int, expected: int) -> None:
     assert file_bytes(size) == expected

@@ -9,8 +9,10 @@ import os
 import re
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -66,17 +68,23 @@ def heeds_interrupts() -> Iterator[None]:
 
 @pytest.mark.usefixtures("heeds_interrupts")
 def test_an_interrupt_ends_all_lanes_gracefully_and_fails_the_run(
-    use_commands: UseCommands, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    use_commands: UseCommands, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ending = "trap 'echo ended gracefully; exit 2' INT; touch {}; while true; do sleep 0.05; done"
-    started = [tmp_path / lane for lane in lanes.LANES]
+    started, looked = [tmp_path / lane for lane in lanes.LANES], threading.Event()
     use_commands({lane: ending.format(path) for lane, path in zip(lanes.LANES, started, strict=True)})
 
     def interrupt() -> None:
         while not all(path.exists() for path in started):
             threading.Event().wait(0.02)
+        looked.wait()  # or the interrupt could meet the start of the last lane
         os.kill(os.getpid(), signal.SIGINT)
 
+    def sleep(seconds: float) -> None:
+        looked.set()
+        time.sleep(seconds)
+
+    monkeypatch.setattr(lanes, "time", SimpleNamespace(monotonic=time.monotonic, sleep=sleep))
     threading.Thread(target=interrupt).start()
     results = lanes.side_by_side(lanes.LANES)
     assert sorted(each.code for each in results) == [*(2 for _ in lanes.LANES), 130]

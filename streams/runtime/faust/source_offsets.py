@@ -32,7 +32,9 @@ log = logging.getLogger(__name__)
 LOOK_INTERVAL_S: Final = 2.0
 LOOK_TIMEOUT_S: Final = 5.0
 
-POSITION_TIMEOUT_S: Final = 1.0
+POSITION_TIMEOUT_S: Final = 0.3
+"""How long the consumer's thread, which may be waiting for Kafka, is asked for its positions: well below the second
+after which the page of another worker gives this one up."""
 
 HELD_UP_S: Final = 10.0
 """Time for which an open transaction may hold up a source partition before a warning is logged; the transactions of

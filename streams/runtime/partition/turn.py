@@ -62,6 +62,7 @@ class Turn:
         behind: of the newest change, the milliseconds from its commit in the source to its Kafka timestamp, and that
             timestamp; None if there is no change.
         batches: the batches whose changes were folded.
+        folded_at: Unix time at which that was done, if the processor notes it; otherwise 0.
         written: last offset written to each output topic, once the turn is committed.
         newest_ms: newest plausible source time of the changes, in milliseconds since 1970; 0 if there is none.
     """
@@ -91,6 +92,7 @@ class Turn:
         self.reasons: list[str] = []
         self.counts: Counter[str] = Counter()
         self.batches: Sequence[tuple[RecordBatch, Fold]] = ()
+        self.folded_at = 0.0
         self.written: Mapping[str, int] = {}
         self.newest_ms = 0
         self.behind: tuple[int, int] | None = None

@@ -133,6 +133,7 @@ class OwnSnapshot:
         return {
             "version": VERSION,
             "at": time.time(),
+            "kafka_at": self._kafka_at(lags),
             "started_at": self._app.stats.started_at,
             "stats": {**_own_figures(self._app, self._counted, lags), **self._figures()},
             "alerts": history.alerts(),
@@ -143,6 +144,11 @@ class OwnSnapshot:
             "series": history.series(),
             **{name: part.figures() for name, part in self._parts.items()},
         }
+
+    def _kafka_at(self, lags: Mapping[TP, SourceLag]) -> float | None:
+        """Return when Kafka last said where the source topics end; None before that, and without a source partition."""
+        looked_at = self._app.partition_supervisor.offsets.looked_at
+        return None if looked_at is None or not lags else time.time() - (time.monotonic() - looked_at)
 
     async def look(self) -> Figures:
         """Return the present figures."""

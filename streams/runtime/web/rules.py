@@ -153,11 +153,12 @@ def _away(past: Past) -> str | None:
 
 def _held_up(past: Past) -> str | None:
     seconds = past.now.held_up_s
-    return f"an open transaction holds a source topic up for {seconds:.0f} s" if seconds > HELD_UP_S else None
+    return f"nothing could be read for {seconds:.0f} s" if seconds > HELD_UP_S else None
 
 
 def _unanswered(past: Past) -> str | None:
-    return "Kafka does not answer" if past.now.unanswered_s > UNANSWERED_S else None
+    seconds = past.now.unanswered_s
+    return f"no answer for {seconds:.0f} s" if seconds > UNANSWERED_S else None
 
 
 def _late_share(window: str) -> str:
@@ -244,7 +245,10 @@ RULES: Final[Sequence[Rule]] = (
         for_s=0,
         verdict=Verdict.BEHIND,
         summary="A server that a worker needs does not answer",
-        impact="While the lock guard's Redis is away, complete orders wait, unless GUARD_WHEN_AWAY says otherwise.",
+        impact=(
+            "What needs it waits, and nothing is lost: the archive for the object storage, complete orders for the "
+            "lock guard's Redis, unless GUARD_WHEN_AWAY says otherwise."
+        ),
         do="millrace status",
         docs=f"{RUNBOOKS}/redis-lost.md",
         find=_away,

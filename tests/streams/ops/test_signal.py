@@ -16,20 +16,30 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import msgspec
+import psycopg
 import pytest
 from msgspec import Struct
 
+from config.database_settings import PostgresSettings
 from config.dataset import load_definition
 from config.definition import Definition
 from config.engines import engine_of
 from config.engines.base import Connection
 from ops.cli import main
+from ops.connector.read_progress import ReadProgress, Servers
+from ops.connector.rest import ConnectClient
 from ops.database import connected
 from ops.topic_reader import TopicReader
 from stack.local import Stack
+from stack.servers.postgres import SUPERUSER
+from streams.adapters.redis import RedisConsole
 from streams.model.change import Change, change_decoder
+from streams.model.table_read import READS, READS_DATABASE
 from streams.topics import topic_under
+from tables.views.connector import READ, reads_of
 from tests.streams.ops.test_foreign_dataset import Foreign
 from tests.support.background import in_background
 
@@ -137,6 +147,21 @@ class Shop:
                 newest[change.row.id] = change
         return {key: change.row.name for key, change in newest.items() if not change.deleted}
 
+    def servers(self) -> Servers:
+        """What the progress of a read is counted from."""
+        login = engine_of(self.definition).login(self.stack.environment())
+        return Servers(self.definition, login, self.stack.environment()["KAFKA_BOOTSTRAP"])
+
+    @contextmanager
+    def progress(self) -> Iterator[ReadProgress]:
+        """The progress of reads, as the watch has it."""
+        with ConnectClient(self.stack.environment()["CONNECT_URL"]) as connect, self.redis() as redis:
+            yield ReadProgress(self.definition, connect, self.servers(), redis, say=print)
+
+    def redis(self) -> RedisConsole:
+        """Where the watch writes for the page."""
+        return RedisConsole(self.stack.environment()["REDIS_URL"], database=READS_DATABASE)
+
     @contextmanager
     def changing(self, pause_s: float = 0.002) -> Iterator[None]:
         """Insert, update and delete customers during the block, with a pause after each transaction."""
@@ -209,8 +234,16 @@ def test_a_table_left_out_of_the_snapshot_is_read_while_it_changes_and_a_killed_
     shop = make_shop("mysql", MANY_ROWS)
     assert main(["connector", "apply"]) == 0
     assert "customers: being read incrementally" in capsys.readouterr().out
-    with shop.changing():
+    with shop.changing(), shop.progress() as progress:
         wait_for(lambda: shop.reads() > PART_ROWS)
+        progress.look()
+        [read] = progress.tables
+        assert (read.table, read.is_under_way) == ("customers", True)
+        assert read.rows > PART_ROWS
+        assert read.estimated == pytest.approx(MANY_ROWS, rel=0.5), "the database's statistics"
+        with shop.redis() as redis:
+            on_the_page = reads_of(redis.call(READ, f"{READS}{shop.definition.name}".encode()))
+        assert on_the_page["reads"] == [msgspec.to_builtins(read)]
         shop.stack.kill("connect")
         before = shop.reads()
         shop.stack.up(only=["connect"])
@@ -235,10 +268,75 @@ def test_rows_are_read_again_on_a_signal_while_they_change(
     assert "customers: complete" in capsys.readouterr().out
     assert 0 < shop.reads() - before <= 1_000
     wait_for(lambda: shop.told() == shop.rows())
+    servers = shop.servers()
+    asked_ms = servers.signalled_ms()["customers"]
+    assert 0 < servers.records_since("customers", asked_ms) < servers.records_since("customers", 0)
+    assert servers.records_since("customers", asked_ms + 10**9) == 0
+    assert servers.estimated_rows("customers") == len(shop.rows()), "a small table is counted"
     assert main(["connector", "signal", "--table", "customers", "--where", "no_column = 1"]) == 1
     assert "no_column" in capsys.readouterr().err
     assert main(["connector", "signal", "--table", "suppliers"]) == 1
     assert "suppliers" in capsys.readouterr().err
+
+
+@pytest.mark.nightly
+def test_a_row_that_is_read_before_its_change_is_visible_is_read_again(
+    make_shop: Callable[[str, int], Shop], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A standby that does not answer keeps a committed change from everybody but the connector.
+
+    On every push, `test_doubtful_reads` and `test_signal_command` do so without servers.
+    """
+    shop, last = make_shop("postgres", MANY_ROWS // 2), MANY_ROWS // 2 - 100
+    with superuser(shop) as admin:
+        admin.execute(f"ALTER DATABASE {shop.definition.database} SET synchronous_commit = local")
+        assert main(["connector", "apply", "--wait-snapshot"]) == 0
+        read = shop.reads()
+        with in_background(lambda _: signal_and_wait(), "signal"):
+            wait_for(lambda: shop.reads() > read)
+            with in_background(lambda _: change_synchronously(shop, last), "change"), awaited_standby(admin):
+                wait_for(lambda: shop.told()[last] == "newer")
+                assert shop.rows()[last] == "first"
+                wait_for(lambda: shop.told()[last] == "first")
+    wait_for(lambda: shop.told() == shop.rows())
+    assert shop.told()[last] == "newer"
+
+
+def signal_and_wait() -> None:
+    assert main(["connector", "signal", "--table", "customers", "--wait"]) == 0
+
+
+def superuser(shop: Shop, *, autocommit: bool = True) -> psycopg.Connection[Any]:
+    """A connection of the superuser to the shop's database."""
+    login = PostgresSettings.read(shop.stack.environment())
+    return psycopg.connect(
+        host=login.host,
+        port=login.port,
+        user=SUPERUSER,
+        password=shop.stack.site.credentials.postgres_superuser_password,
+        dbname=shop.definition.database,
+        autocommit=autocommit,
+    )
+
+
+@contextmanager
+def awaited_standby(admin: psycopg.Connection[Any]) -> Iterator[None]:
+    """Let commits that ask for it wait for a standby that does not exist, until the end of the block."""
+    admin.execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
+    admin.execute("SELECT pg_reload_conf()")
+    try:
+        yield
+    finally:
+        admin.execute("ALTER SYSTEM RESET synchronous_standby_names")
+        admin.execute("SELECT pg_reload_conf()")
+
+
+def change_synchronously(shop: Shop, customer: int) -> None:
+    """Change a customer, and wait for the standby, if there is one."""
+    with superuser(shop, autocommit=False) as connection:
+        wait_for(lambda: connection.execute("SHOW synchronous_standby_names").fetchall() == [("nobody",)])
+        connection.execute("SET synchronous_commit = on")
+        connection.execute("UPDATE customers SET name = 'newer' WHERE id = %s", (customer,))
 
 
 @pytest.mark.nightly

@@ -20,6 +20,7 @@ SEVERITIES: Final[Mapping[Verdict, str]] = {
 }
 
 _VISIBLE: Final = "histogram_quantile({}, sum by (le) (rate(millrace_visible_seconds_bucket[1m])))"
+_READING: Final = "millrace_snapshot_under_way == 1"
 
 PANELS: Final[Sequence[tuple[str, str, Mapping[str, str]]]] = (
     ("Orders per second", "ops", {"{{event}}": "sum by (event) (rate(millrace_orders_total[1m]))"}),
@@ -37,6 +38,14 @@ PANELS: Final[Sequence[tuple[str, str, Mapping[str, str]]]] = (
     ),
     ("Servers that do not answer", "s", {"{{instance}} {{part}}": "millrace_away_seconds"}),
     ("Connector up", "short", {"{{connector}}": "millrace_connector_up"}),
+    (
+        "Rows of snapshots and incremental reads",
+        "short",
+        {
+            "{{connector}} {{table}}": f"millrace_snapshot_rows and {_READING}",
+            "{{connector}} {{table}}, estimated": f"millrace_snapshot_estimated_rows and {_READING}",
+        },
+    ),
     ("Age of the lake's tables", "s", {"{{dataset}} {{layer}}/{{table}}": "millrace_lake_table_age_seconds"}),
     ("Tables that differ from the source", "short", {"{{dataset}}": "millrace_lake_tables_different"}),
     ("Partitions running", "short", {"{{instance}}": "sum by (instance) (millrace_partition_running)"}),

@@ -213,14 +213,19 @@ def test_a_storage_that_is_away_fails_the_run_before_anything_is_done(testbed: R
 
 def test_the_summary_has_a_line_per_table() -> None:
     tables = [
-        TableRun(layer="silver", table="orders", version=4, rows_written=1_500, rejected={"range": 2}, seconds=3.25),
+        TableRun(
+            layer="silver", table="orders", version=4, rows_written=1_500, files=3, rejected={"range": 2}, seconds=3.25
+        ),
         TableRun(layer="gold", table="fact_orders", error="broken"),
     ]
     lines = summary(tables).splitlines()
     assert lines[0].split() == ["LAYER", "TABLE", "ROWS", "RULES", "VERSION", "SECONDS"]
     assert lines[1].split() == ["silver", "orders", "1,500", "2", "4", "3.2"]
     assert lines[2].split() == ["gold", "fact_orders", "0", "0", "-", "0.0", "failed"]
-    assert outcome_text(tables[0]) == "1,500 rows written, 2 × range, version 4 (3.2 s)"
+    assert outcome_text(tables[0]) == "1,500 rows written in 3 files, 2 × range, version 4 (3.2 s)"
+    assert outcome_text(TableRun(layer="bronze", table="orders", version=1, rows_written=1, files=1)) == (
+        "1 rows written in 1 file, version 1 (0.0 s)"
+    )
 
 
 def test_tables_that_depend_on_a_failed_table_are_named(testbed: RunTestbed) -> None:

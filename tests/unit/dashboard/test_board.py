@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import itertools
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -160,12 +161,14 @@ async def test_a_worker_of_a_version_without_the_page_is_named_as_such(tmp_path:
 async def test_a_viewer_that_takes_nothing_is_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pages, "MOST_VIEWERS", 1)
     monkeypatch.setattr(pages, "EVENT_S", 0.0)
-    monkeypatch.setattr(pages, "STALLED_S", 0.2)
+    monkeypatch.setattr(pages, "STALLED_S", 1.0)
     worker = WebWorker("worker", tmp_path)
     declare_pages(worker.app, counted={}, published=lambda: 0)
 
+    numbers = itertools.count()
+
     async def large(self: pages.Dashboard) -> dict[str, Any]:
-        return {"verdict": "x" * 1_000_000}
+        return {"verdict": f"{next(numbers)}{'x' * 1_000_000}"}  # always new, so that every buffer is full at last
 
     monkeypatch.setattr(pages.Dashboard, "sections", large)
     async with serving(worker), aiohttp.ClientSession() as client:

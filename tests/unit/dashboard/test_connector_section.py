@@ -9,12 +9,15 @@ import re
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+import msgspec
 import pytest
 from aiohttp import web
 
 from stack.ports import free_ports
 from streams.adapters import connect
 from streams.adapters.connect import ConnectAwayError, ConnectClient
+from streams.adapters.redis import RedisAwayError, Script
+from streams.model.table_read import ConnectorReads, TableRead
 from streams.runtime.web.dashboard.sections import sections
 from tables.views.connector import ConnectorRecords, connector_section
 from tables.views.rules import ORDER_RULES
@@ -23,6 +26,7 @@ from tests.unit.dashboard.snapshots import NOON, seen
 NAME = "shop-connector"
 PATH = f"/connectors/{NAME}"
 RUNNING = {"connector": {"state": "RUNNING"}, "tasks": [{"id": 0, "state": "RUNNING"}]}
+READING = '[{"incremental_snapshot_collections_id":"shop.customers"}]'
 FAILED = {
     "connector": {"state": "RUNNING"},
     "tasks": [{"id": 0, "state": "FAILED", "trace": "org.apache.<b>: binlog gone\n\tat x"}],
@@ -67,8 +71,30 @@ def answers(status: Any, *positions: Any) -> dict[str, Any]:
     }
 
 
+class Redis:
+    """A Redis with one value, or an outage."""
+
+    def __init__(self, value: bytes | RedisAwayError | None) -> None:
+        self.value = value
+
+    async def call(self, script: Script, argument: bytes, *, timeout_s: float = 0.0) -> Any:
+        assert argument == b"connector_reads:shop"
+        if isinstance(self.value, RedisAwayError):
+            raise self.value
+        return self.value
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
+def records_of(
+    client: ConnectClient | None, behind: tuple[int, float] | None = None, redis: Redis | None = None
+) -> ConnectorRecords:
+    return ConnectorRecords(client, NAME, lambda: behind, redis=redis or Redis(None), dataset="shop")
+
+
 async def recorded(client: ConnectClient | None, behind: tuple[int, float] | None = None) -> dict[str, Any]:
-    records = ConnectorRecords(client, NAME, lambda: behind)
+    records = records_of(client, behind)
     if client is not None:
         await records.ask(client)
     return records.figures()
@@ -81,7 +107,7 @@ def shown(*parts: Any) -> str:
 
 
 async def test_a_connector_that_runs_and_the_newest_change_are_shown(serve: Any) -> None:
-    reading = position(incremental_snapshot_collections='[{"incremental_snapshot_collections_id":"shop.customers"}]')
+    reading = position(incremental_snapshot_collections=READING)
     old = position("shop-0", snapshot="INITIAL")
     figures = await recorded(await serve(answers(RUNNING, reading, old)), (14, NOON))
     text = shown(figures)
@@ -132,7 +158,7 @@ async def test_connect_that_hangs_or_is_away_takes_a_second_at_most(
 
 async def test_the_former_answer_stays_with_its_time_when_connect_goes(serve: Any) -> None:
     client = await serve(answers(RUNNING))
-    records = ConnectorRecords(client, NAME, lambda: None)
+    records = records_of(client)
     await records.ask(client)
     await records.ask(ConnectClient("http://127.0.0.1:1", NAME))
     assert records.figures()["unanswered"] == 1
@@ -152,3 +178,51 @@ async def test_the_worker_that_knows_most_and_the_newest_change_of_all_are_shown
     text = shown(await recorded(None, (20, NOON)), asked)
     assert "Task 0 running" in text
     assert "20 ms behind the source" in text
+
+
+def reads(*, is_under_way: bool) -> bytes:
+    """What the watch writes: a table that is read, or was, and one of which no statistics are known."""
+    tables = [
+        TableRead(table="customers", rows=312_000, estimated=1_000_123, is_under_way=is_under_way),
+        TableRead(table="orders", rows=7, estimated=None, is_under_way=False),
+        TableRead(table="stores", rows=50_100, estimated=31_744, is_under_way=False),
+    ]
+    return msgspec.json.encode(ConnectorReads(at=NOON, tables=tables))
+
+
+async def test_a_read_shows_how_many_rows_are_done_of_about_how_many(serve: Any) -> None:
+    redis = Redis(reads(is_under_way=True))
+    connector = await serve(answers(RUNNING, position(incremental_snapshot_collections=READING)))
+    records = records_of(connector, redis=redis)
+    await records.ask(connector)
+    assert "Incremental read under way" in shown(records.figures()), "before the watch has counted anything"
+    assert "run `millrace connector watch`" in shown(records.figures())
+    await records.read()
+    text = shown(records.figures())
+    assert "Read of customers under way 12:00:00 UTC about 312,000 of about 1,000,123 rows" in text
+    assert "Read of orders ended 12:00:00 UTC about 7 rows" in text
+    assert "about 50,100 rows; the statistics of the source say 31,744" in text
+    assert "millrace connector watch" not in text
+    redis.value = reads(is_under_way=False)
+    await records.read()
+    assert "Read of customers ended" in shown(records.figures())
+    fresh = {**records.figures(), "at": NOON + 5}
+    assert "millrace connector watch" not in shown(fresh), "the watch has seen the end, and Connect was asked before"
+    assert "millrace connector watch" in shown({**fresh, "at": NOON + 600})
+
+
+@pytest.mark.parametrize("value", [RedisAwayError("away"), b"[]", b"\xff"], ids=repr)
+async def test_figures_of_reads_stay_if_redis_is_away_or_has_something_else(
+    serve: Any, value: bytes | RedisAwayError
+) -> None:
+    redis = Redis(reads(is_under_way=True))
+    records = records_of(None, redis=redis)
+    await records.read()
+    redis.value = value
+    await records.read()
+    assert "about 312,000" in shown(records.figures())
+
+
+async def test_an_initial_snapshot_without_a_watch_says_who_would_count(serve: Any) -> None:
+    figures = await recorded(await serve(answers(RUNNING, position(snapshot="INITIAL"))))
+    assert "run `millrace connector watch`, which counts the rows" in shown(figures)

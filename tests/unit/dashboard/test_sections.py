@@ -55,12 +55,33 @@ def order(order_id: str = "order-1", age_s: float | None = 90.0) -> dict[str, An
     }
 
 
+OPENING: dict[str, Any] = {
+    "ready": False,
+    "partitions": {"0": {"state": "running", "error": None}, "1": {"state": "waiting", "error": "RedisAwayError(…)"}},
+}
+
+
 @pytest.mark.parametrize(
     ("workers", "expected"),
     [
         ([seen()], "Right Every change that Kafka had at 12:00:00 UTC is out. 1 of 1 workers."),
         ([seen(stats={"sources": {"orders/0": source(1_200, 0.42)}})], "Right 1,200 changes are on their way"),
         ([seen(stats={"ready": False})], "Cannot tell The workers have not opened all their partitions yet"),
+        ([seen(stats=OPENING)], "Cannot tell 1 of 2 partitions of a:6066 are opened again after an error: RedisAway"),
+        (
+            [seen(stats={"away_since": {"guard": NOON}}), seen("b:6066", stats=OPENING)],
+            "Behind A server that a worker needs does not answer since 12:00:00 UTC: the server of guard for 0 s (a:60",
+        ),
+        ([seen(stats={"away_since": {"guard": NOON}})], "Right Every change"),
+        ([seen(kafka_at=NOON - 2)], "Right Every change that Kafka had at 11:59:58 UTC is out."),
+        (
+            [seen(), seen("b:6066", kafka_at=NOON - 12)],
+            "Cannot tell Kafka does not answer a worker since 11:59:48 UTC: no answer for 12 s (b:6066).",
+        ),
+        (
+            [seen(kafka_at=NOON - 60, alerts=[alert("Behind")])],
+            "Cannot tell Kafka does not answer a worker since 11:59",
+        ),
         ([seen(), away()], "Cannot tell A worker does not answer since 12:00:00 UTC: no answer within 1 s (b:6066)."),
         ([seen(), away(answered_at=None)], "Cannot tell A worker does not answer: no answer within 1 s (b:6066)."),
         ([seen(), away(is_member=False)], "Right Every change"),
@@ -80,6 +101,19 @@ def test_a_fault_has_its_place_its_meaning_and_a_command() -> None:
     for part in ("a:6066: 3 dead letters in 10 minutes", "12:00:00 UTC", rule.impact, rule.do, rule.docs):
         assert part in text
     assert shown(seen())["faults"] == ""
+
+
+def test_a_server_whose_alert_fires_is_named_once() -> None:
+    text = shown(seen(kafka_at=NOON - 60, alerts=[alert("KafkaUnanswered", "no answer for 60 s")]))["faults"]
+    assert text.count("no answer for 60 s") == 1
+
+
+def test_a_fault_at_several_workers_is_one_row_and_hides_no_other() -> None:
+    workers = [seen(f"{n}:6066", alerts=[{**alert("SourceHeldUp", "x"), "since": NOON + n}]) for n in range(5)]
+    text = shown(*workers, seen("9:6066", alerts=[alert("Behind", "late")]))["faults"]
+    assert "0:6066: x; 1:6066: x; 2:6066: x; and 2 more 12:00:00 UTC" in text
+    assert text.count("An open transaction holds a source topic up") == 1
+    assert "9:6066: late" in text
 
 
 def test_a_worker_of_another_version_that_says_less_is_shown_with_what_it_says() -> None:

@@ -124,6 +124,19 @@ def _table(document: dict[str, Any], index: int = 0) -> Any:
     return document["tables"][index]
 
 
+def _limit(document: dict[str, Any], **wrong: str) -> None:
+    """Add a rule about the price of an item and the size of its basket, with a mistake."""
+    rule = {"check": "at_most", "column": "price", "by": "basket_id", "table": "baskets", "of": "size"}
+    _table(document, 1)["rules"][1:] = [rule | {"action": "warn"} | wrong]
+
+
+def _forward(document: dict[str, Any], **wrong: Any) -> None:
+    """Add a rule about the status of a basket, with a mistake."""
+    _table(document)["columns"].append({"name": "status", "type": "string"})
+    rule = {"check": "forward", "column": "status", "values": ["a", "b"], "action": "warn"}
+    _table(document)["rules"].append(rule | wrong)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -182,6 +195,23 @@ def _table(document: dict[str, Any], index: int = 0) -> Any:
         ),
         (lambda d: _table(d)["rules"][0].update(max=0), "tables[0].rules[0].min: 1 is above max 0"),
         (lambda d: _table(d, 1)["rules"][0].update(table="x"), "tables[1].rules[0].table: table 'x' does not exist"),
+        (lambda d: _limit(d, of="sise"), "tables[1].rules[1].of: table 'baskets' has no column 'sise'"),
+        (lambda d: _limit(d, by="basket"), "tables[1].rules[1].by: column 'basket' does not exist"),
+        (lambda d: _limit(d, table="x"), "tables[1].rules[1].table: table 'x' does not exist"),
+        (
+            lambda d: _limit(d, of="changed"),
+            "tables[1].rules[1].of: both columns must be numbers, not decimal and timestamp",
+        ),
+        (
+            lambda d: _limit(d, action="quarantine"),
+            "tables[1].rules[1].action: must be warn, not quarantine: either of the two rows may be the wrong one",
+        ),
+        (lambda d: _forward(d, values=["a", "b", "a"]), "tables[0].rules[1].values: 'a' is named twice"),
+        (lambda d: _forward(d, column="size"), "tables[0].rules[1].column: must be of type string, not integer"),
+        (
+            lambda d: _forward(d, action="fail"),
+            "tables[0].rules[1].action: must be warn, not fail: either of the two versions may be the wrong one",
+        ),
         (
             lambda d: _complete(d, expected="boxes.size"),
             "completeness.expected: table 'boxes' does not exist",

@@ -11,7 +11,7 @@ import pytest
 from config.dataset import load_definition
 from ops.cli import main
 from ops.connector.reads import Reads
-from ops.connector.signal_command import Progress, await_rows, stop
+from ops.connector.signal_command import Progress, await_rows, settle, stop
 from ops.connector.topic_rows import SeenRows
 from stack.errors import StackError
 
@@ -28,6 +28,7 @@ class Seen:
 
     def __init__(self, *looks: set[tuple[str, ...]]) -> None:
         self.keys: set[tuple[str, ...]] = set()
+        self.doubtful: set[tuple[str, ...]] = set()
         self._looks = list(looks)
 
     def arrive(self, keys: set[tuple[str, ...]]) -> None:
@@ -92,6 +93,47 @@ def test_a_read_that_ended_without_some_rows_is_an_error_that_says_how_many() ->
     """Debezium calls it complete, for example if its account may not write the table of signals."""
     with pytest.raises(StackError, match=r"without 2 rows: .*INSERT and DELETE on the table millrace_signal"):
         await_rows(cast(Reads, Ended()), "customers", progress({("1",)}))
+
+
+class OutOfDate:
+    """A connector that has read rows out of date; each further read finds one of them as it is now."""
+
+    def __init__(self, seen: Seen, doubtful: set[tuple[str, ...]], deleted: set[tuple[str, ...]]) -> None:
+        self.asked: list[str | None] = []
+        self._seen, self._deleted = seen, deleted
+        seen.doubtful = doubtful
+
+    def log_end(self) -> tuple[int, int]:
+        return 1, 4
+
+    def keys(self, table: str) -> set[tuple[str, ...]]:
+        return WANTED - self._deleted
+
+    def begin(self, table: str, where: str | None) -> None:
+        self.asked.append(where)
+
+    def follow(self, table: str, end: Any, *, on_poll: Callable[[], None]) -> None:
+        found = min(self._seen.doubtful - self._deleted, default=None)
+        self._seen.doubtful = self._seen.doubtful - {found}
+
+
+def settled(doubtful: set[tuple[str, ...]], deleted: set[tuple[str, ...]]) -> list[str | None]:
+    seen = Seen()
+    seen.keys |= WANTED
+    connector = OutOfDate(seen, doubtful, deleted)
+    shown = Progress("customers", WANTED, cast(SeenRows, seen))
+    settle(cast(Reads, connector), load_definition("shop"), "customers", shown)
+    return connector.asked
+
+
+def test_rows_that_were_read_while_they_changed_are_read_again_until_none_is_in_doubt() -> None:
+    assert settled(set(), set()) == []
+    assert settled({("1",), ("3",)}, set()) == ["""("id") IN (('1'), ('3'))""", """("id") IN (('3'))"""]
+
+
+def test_rows_that_were_read_while_they_were_deleted_are_left_to_a_sweep() -> None:
+    with pytest.raises(StackError, match="1 rows were read while they were deleted: run `millrace connector sweep`"):
+        settled({("1",), ("2",)}, {("2",)})
 
 
 def test_a_read_that_is_stopped_says_how_far_it_was_once_it_has_ended(capsys: pytest.CaptureFixture[str]) -> None:

@@ -22,6 +22,7 @@ from streams.runtime.faust import source_offsets
 from streams.runtime.faust.source_offsets import HELD_UP_S, SourceLag, SourceOffsets
 from streams.runtime.partition.batch import RecordBatch
 from streams.runtime.partition.queue import BatchQueue
+from streams.runtime.web.dashboard.board import ANSWER_S
 from tests.support.async_waiting import until
 
 ORDERS = TP("orders", 3)
@@ -257,3 +258,7 @@ async def test_kafka_away_is_looked_for_again_and_shown_by_the_age_of_the_figure
     await worker.offsets.stop()
     assert looks[0] == {ORDERS: True}
     assert worker.offsets.age_s < 60
+
+
+def test_a_worker_that_waits_for_kafka_answers_before_the_page_gives_it_up() -> None:
+    assert 2 * source_offsets.POSITION_TIMEOUT_S < ANSWER_S

@@ -94,7 +94,7 @@ class Board:
             if not isinstance(snapshot, dict) or not isinstance(snapshot.get("stats"), dict):
                 raise ValueError("no snapshot of a worker")
         except (OSError, TimeoutError, ValueError, msgspec.DecodeError) as error:
-            why = "no answer within 1 s" if isinstance(error, TimeoutError) else f"{type(error).__name__}: {error}"
+            why = "no answer within 1 s" if isinstance(error, TimeoutError) else str(error) or type(error).__name__
             return Seen(name=name, snapshot=None, answered_at=self._answered_at.get(name), fault=why[:200])
         self._answered_at[name] = time.time()
         self._left_at.pop(name, None)

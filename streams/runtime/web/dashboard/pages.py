@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 import msgspec
-from aiohttp import ClientError, web
+from aiohttp import ClientConnectorError, ClientError, web
 from faust.web import Request, Response, View
 from yarl import URL
 
@@ -47,6 +47,8 @@ class GroupWorkers:
         """Return a worker's snapshot."""
         try:
             return await self._router.get(address, "/snapshot")
+        except ClientConnectorError as error:
+            raise OSError(f"no connection ({error.strerror or error.os_error})") from error
         except ClientError as error:
             raise OSError(str(error)) from error
 

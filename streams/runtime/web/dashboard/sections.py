@@ -13,11 +13,12 @@ from streams.runtime.web.dashboard.board import Seen, Snapshot
 from streams.runtime.web.dashboard.history import LOOK_S, MINUTE_S, quantile
 from streams.runtime.web.dashboard.html import Markup, chart, element, joined, table, tiles
 from streams.runtime.web.dashboard.rings import MINUTES_A_POINT, SECONDS_A_POINT
-from streams.runtime.web.dashboard.verdict import Judgement, clock, judge, own_snapshots
+from streams.runtime.web.dashboard.verdict import Fault, Judgement, clock, judge, own_snapshots
 from streams.runtime.web.rules import Rule, Verdict
 
 MOST_PARTITIONS: Final = 16
 MOST_FAULTS: Final = 6
+MOST_PLACES: Final = 3
 MOST_REASONS_SHOWN: Final = 8
 """Rows of a table; the rest is counted, so that the page stays small however many there are."""
 
@@ -78,18 +79,21 @@ def faults(judgement: Judgement) -> Markup:
     """Return what is wrong, with its impact and the command to run."""
     if not judgement.faults:
         return Markup("")
-    rows = [
-        (
-            fault.rule.summary,
-            f"{fault.worker}: {fault.found}",
-            None if fault.since is None else clock(fault.since),
-            fault.rule.impact,
-            element("code", fault.rule.do),
-            fault.rule.docs,
-        )
-        for fault in judgement.faults[:MOST_FAULTS]
-    ]
+    groups: dict[str, list[Fault]] = {}
+    for fault in judgement.faults:
+        groups.setdefault(fault.rule.name, []).append(fault)
+    rows = [_fault_row(group) for group in [*groups.values()][:MOST_FAULTS]]
     return table("What is wrong", ("Fault", "Where", "Since", "It means", "Begin with", "Read"), rows)
+
+
+def _fault_row(group: Sequence[Fault]) -> tuple[Any, ...]:
+    """Return the row of a rule that is broken, perhaps at several workers."""
+    rule, since = group[0].rule, [fault.since for fault in group if fault.since is not None]
+    places = [f"{fault.worker}: {fault.found}" for fault in group[:MOST_PLACES]]
+    if len(group) > MOST_PLACES:
+        places.append(f"and {len(group) - MOST_PLACES} more")
+    began = clock(min(since)) if since else None
+    return rule.summary, "; ".join(places), began, rule.impact, element("code", rule.do), rule.docs
 
 
 def figures(answering: Sequence[Snapshot]) -> Markup:

@@ -8,10 +8,15 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from streams.runtime.web.dashboard.board import Seen
-from streams.runtime.web.rules import Rule, Verdict
+from streams.runtime.web.rules import AWAY_S, Rule, Verdict
+
+MOST_CHARACTERS: Final = 200
+"""Length at which the text of an error is cut off."""
 
 _RANK: Final = (Verdict.RIGHT, Verdict.BEHIND, Verdict.PERSON, Verdict.UNKNOWN)
 _WORKER_DOWN: Final = "WorkerDown"
+_SERVER_AWAY: Final = "ServerAway"
+_KAFKA_UNANSWERED: Final = "KafkaUnanswered"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +40,11 @@ class Judgement:
 
 def judge(workers: Sequence[Seen], rules: Sequence[Rule]) -> Judgement:
     """Return the verdict on what the workers say of themselves."""
-    faults = sorted(_faults(workers, {rule.name: rule for rule in rules}), key=lambda f: -_RANK.index(f.rule.verdict))
+    known = {rule.name: rule for rule in rules}
+    faults = _faults(workers, known)
+    firing = {(fault.rule.name, fault.worker) for fault in faults}
+    faults += [fault for fault in _early(workers, known) if (fault.rule.name, fault.worker) not in firing]
+    faults.sort(key=lambda fault: -_RANK.index(fault.rule.verdict))
     if faults:
         worst = faults[0]
         since = "" if worst.since is None else f" since {clock(worst.since)}"
@@ -43,8 +52,7 @@ def judge(workers: Sequence[Seen], rules: Sequence[Rule]) -> Judgement:
         return Judgement(verdict=worst.rule.verdict, sentence=sentence, faults=faults)
     answering = [seen.snapshot for seen in workers if seen.snapshot is not None]
     if not all(snapshot["stats"].get("ready") for snapshot in answering):
-        sentence = "The workers have not opened all their partitions yet: this takes seconds after a start or a change."
-        return Judgement(verdict=Verdict.UNKNOWN, sentence=sentence, faults=())
+        return Judgement(verdict=Verdict.UNKNOWN, sentence=_opening(workers), faults=())
     sentence = _right(own_snapshots(workers), number=len(answering))
     return Judgement(verdict=Verdict.RIGHT, sentence=sentence, faults=())
 
@@ -68,6 +76,35 @@ def _faults(workers: Sequence[Seen], rules: Mapping[str, Rule]) -> list[Fault]:
     return found
 
 
+def _early(workers: Sequence[Seen], rules: Mapping[str, Rule]) -> list[Fault]:
+    """Return the servers that are known not to answer although no alert fires yet: without them, nothing is right."""
+    found = []
+    for seen in workers:
+        if seen.snapshot is None:
+            continue
+        at, kafka_at = seen.snapshot.get("at", 0.0), seen.snapshot.get("kafka_at")
+        if kafka_at is not None and at - kafka_at > AWAY_S:
+            rule, what = rules[_KAFKA_UNANSWERED], f"no answer for {at - kafka_at:.0f} s"
+            found.append(Fault(rule=rule, worker=seen.name, found=what, since=kafka_at))
+        elif not all(each.snapshot is None or each.snapshot["stats"].get("ready") for each in workers):
+            for part, since in seen.snapshot["stats"].get("away_since", {}).items():
+                rule, what = rules[_SERVER_AWAY], f"the server of {part} for {at - since:.0f} s"
+                found.append(Fault(rule=rule, worker=seen.name, found=what, since=since))
+    return found
+
+
+def _opening(workers: Sequence[Seen]) -> str:
+    """Return why not all partitions are open: after an error, that error says more than any guess."""
+    for seen in workers:
+        if seen.snapshot is not None and not seen.snapshot["stats"].get("ready"):
+            parts = seen.snapshot["stats"].get("partitions", {})
+            failed = [part["error"] for part in parts.values() if part.get("state") != "running" and part.get("error")]
+            if failed:
+                what = f"{len(failed)} of {len(parts)} partitions of {seen.name} are opened again after an error"
+                return f"{what}: {failed[0][:MOST_CHARACTERS]}"
+    return "The workers have not opened all their partitions yet: this takes seconds after a start or a change."
+
+
 def _foreign(name: str, worker: str) -> Rule:
     """Return a rule in place of one that another application or version has, and this worker does not know."""
     return Rule(
@@ -86,7 +123,8 @@ def _foreign(name: str, worker: str) -> Rule:
 def _right(answering: Sequence[Mapping[str, Any]], *, number: int) -> str:
     lags = [source for snapshot in answering for source in snapshot["stats"].get("sources", {}).values()]
     waiting = sum(source.get("lag", 0) for source in lags)
-    at = clock(answering[0]["at"])  # of this worker, whose clock is the one that the page shows
+    heard = [moment for snapshot in answering if (moment := snapshot.get("kafka_at")) is not None]
+    at = clock(min(heard, default=answering[0]["at"]))
     if waiting:
         oldest = max(source.get("oldest_s") or 0.0 for source in lags)
         begin = f"{waiting:,} changes are on their way, the oldest for {oldest:.1f} s."

@@ -1,0 +1,216 @@
+"""Goal: the watch says of each table that the connector reads how many rows are done, of about how many.
+
+Method: a connector in memory that comes to positions as Connect's REST API returns them; Kafka's and the database's
+figures are set by the test. `tests/streams/ops/test_signal.py` has real ones.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, cast
+
+import msgspec
+import pytest
+from prometheus_client.core import Metric
+
+from config.dataset import load_definition
+from ops.connector.exposition import WatchCollector
+from ops.connector.read_progress import LOOK_S, EnoughError, ReadProgress, Signals
+from ops.connector.rest import ConnectClient
+from stack.errors import StackError
+from streams.adapters.redis import RedisAwayError, Script
+from streams.model.table_read import ConnectorReads, TableRead
+from tests.unit.ops.test_exposition import WATCH
+from tests.unit.ops.watched_connector import STREAMING, Connect
+
+DATASET = "project_db"
+INITIAL = {**STREAMING, "snapshot": "INITIAL", "snapshot_completed": False}
+SIGNAL = {"type": "execute-snapshot", "data": json.dumps({"data-collections": ["project_db.customers"]})}
+
+
+def reading(table: str) -> dict[str, Any]:
+    collections = [{"incremental_snapshot_collections_id": f"project_db.{table}"}]
+    return {**STREAMING, "snapshot": "INCREMENTAL", "incremental_snapshot_collections": json.dumps(collections)}
+
+
+class Project(Connect):
+    """The connector of the default dataset."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.prefix = DATASET
+
+    def status(self, name: str) -> dict[str, Any] | None:
+        return None
+
+    def at(self, position: dict[str, Any]) -> None:
+        self.positions = {DATASET: position}
+
+
+class Figures:
+    """What Kafka and the database say."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, int] = {}
+        self.signalled: dict[str, int] = {}
+        self.began = 0
+        self.asked: list[tuple[str, int]] = []
+        self.error: StackError | None = None
+
+    def epoch_began_ms(self, prefix: str) -> int:
+        return self.began
+
+    def signalled_ms(self) -> Mapping[str, int]:
+        return self.signalled
+
+    def records_since(self, table: str, since_ms: int) -> int:
+        if self.error is not None:
+            raise self.error
+        self.asked.append((table, since_ms))
+        return self.rows.get(table, 0)
+
+    def estimated_rows(self, table: str) -> int:
+        return 1_000
+
+
+class Redis:
+    """Keeps what is written."""
+
+    def __init__(self) -> None:
+        self.error: RedisAwayError | None = None
+        self.written: list[ConnectorReads] = []
+
+    def call(self, script: Script, argument: bytes) -> Any:
+        if self.error is not None:
+            raise self.error
+        key, value, seconds = msgspec.msgpack.decode(argument)
+        assert isinstance(value, str), "Redis' cmsgpack reads no bytes"
+        assert key == f"connector_reads:{DATASET}"
+        assert seconds > 0
+        self.written.append(msgspec.json.decode(value, type=ConnectorReads))
+
+
+class World:
+    """The progress with everything around it."""
+
+    def __init__(self) -> None:
+        self.connect, self.figures, self.redis, self.now = Project(), Figures(), Redis(), 100.0
+        self.said: list[str] = []
+        self.progress = ReadProgress(
+            load_definition(DATASET),
+            cast(ConnectClient, self.connect),
+            self.figures,
+            self.redis,
+            say=self.said.append,
+            clock=lambda: self.now,
+        )
+
+    def look(self) -> dict[str, tuple[int, bool]]:
+        self.now += LOOK_S
+        self.progress.look()
+        return {read.table: (read.rows, read.is_under_way) for read in self.progress.tables}
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def test_an_initial_snapshot_is_counted_from_the_beginning_until_it_has_ended(world: World) -> None:
+    assert world.look() == {}, "nothing is read"
+    world.connect.at(INITIAL)
+    world.figures.rows = {"orders": 10}
+    under_way = world.look()
+    assert under_way["orders"] == (10, True)
+    assert "customers" not in under_way, "the definition leaves it out of the initial snapshot"
+    world.figures.rows = {"orders": 25, "payment_method": 12}
+    world.connect.at(STREAMING)
+    ended = world.look()
+    assert (ended["orders"], ended["payment_method"]) == ((25, False), (12, False))
+    world.figures.rows = {"orders": 99}
+    assert world.look() == ended, "later changes are no rows of the snapshot"
+    assert {since for _, since in world.figures.asked} == {0}
+    assert all(read.estimated == 1_000 for read in world.progress.tables)
+
+
+def test_a_read_is_counted_from_the_signal_that_asked_for_it_and_a_later_one_anew(world: World) -> None:
+    world.figures.began, world.figures.signalled = 500, {"customers": 7_000}
+    world.connect.at(reading("customers"))
+    world.figures.rows = {"customers": 40}
+    assert world.look() == {"customers": (40, True)}
+    world.connect.at(STREAMING)
+    world.look()
+    world.figures.signalled, world.figures.rows = {"customers": 9_000}, {"customers": 3}
+    world.connect.at(reading("customers"))
+    assert world.look() == {"customers": (3, True)}
+    assert world.figures.asked == [("customers", 7_000), ("customers", 7_000), ("customers", 9_000)]
+
+
+def test_the_snapshot_of_an_epoch_is_counted_from_its_beginning(world: World) -> None:
+    world.figures.began, world.figures.signalled = 500, {"orders": 20}
+    world.connect.at(INITIAL)
+    world.look()
+    assert {since for _, since in world.figures.asked} == {500}, "the signal was given to the former connector"
+
+
+def test_the_figures_stay_while_a_server_does_not_answer_and_redis_costs_only_the_page(world: World) -> None:
+    world.connect.at(reading("customers"))
+    world.figures.rows = {"customers": 5}
+    world.redis.error = RedisAwayError("away")
+    assert world.look() == {"customers": (5, True)}
+    world.figures.error = StackError("Kafka does not answer")
+    for _ in range(2):
+        assert world.look() == {"customers": (5, True)}
+    assert [line.partition(":")[0] for line in world.said] == ["away", "the rows of a read cannot be counted"], "once"
+    world.redis.error = world.figures.error = None
+    world.figures.rows = {"customers": 6}
+    assert world.look() == {"customers": (6, True)}
+    assert [[read.rows for read in written.tables] for written in world.redis.written] == [[6]]
+
+
+def test_servers_are_asked_every_few_seconds_only(world: World) -> None:
+    world.connect.at(reading("customers"))
+    world.look()
+    world.now += LOOK_S / 2
+    world.progress.look()
+    assert len(world.figures.asked) == 1
+
+
+def test_a_signal_names_its_tables_and_all_other_rows_none() -> None:
+    def record(op: str = "c", **after: Any) -> bytes:
+        return json.dumps({"op": op, "ts_ms": 12, "after": after}).encode()
+
+    def asked(*values: bytes | None, until_ms: int = 12) -> dict[str, int]:
+        signals = Signals(until_ms=until_ms)
+        for value in values:
+            signals.take(None, value)
+        return signals.asked_ms
+
+    assert asked(record(**SIGNAL)) == {"customers": 12}
+    others = [None, b"", b"[]", record("d", **SIGNAL), record(type="snapshot-window-open", data="{}")]
+    others += [record(type="execute-snapshot", data=data) for data in (None, "", "[]", '{"data-collections": 1}')]
+    assert asked(*others) == {}
+    with pytest.raises(EnoughError):
+        asked(record(**SIGNAL), until_ms=11)
+
+
+def test_the_metrics_have_rows_done_and_estimated_by_table() -> None:
+    reads = [
+        TableRead(table="customers", rows=5, estimated=9, is_under_way=True),
+        TableRead(table="orders", rows=3, estimated=None, is_under_way=False),
+    ]
+    families: list[Metric] = [*WatchCollector("c", WATCH, lambda: None, lambda: reads).collect()]
+    found = {
+        (sample.name, sample.labels["table"]): sample.value
+        for family in families
+        for sample in family.samples
+        if "table" in sample.labels
+    }
+    assert found == {
+        ("millrace_snapshot_rows", "customers"): 5,
+        ("millrace_snapshot_rows", "orders"): 3,
+        ("millrace_snapshot_estimated_rows", "customers"): 9,
+        ("millrace_snapshot_under_way", "customers"): 1,
+        ("millrace_snapshot_under_way", "orders"): 0,
+    }
