@@ -68,6 +68,7 @@ class Datasets:
         with pytest.MonkeyPatch.context() as patch:
             for key, value in self.environment(name).items():
                 patch.setenv(key, value)
+            patch.chdir(self._folder)  # where rejected rows of a file are written
             assert main(list(arguments)) in codes, (name, arguments)
 
     def batch(self, name: str, *arguments: str) -> str:
