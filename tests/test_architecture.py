@@ -18,6 +18,7 @@ from tests.support.architecture import (
     REPOSITORY,
     Module,
     circles,
+    copies,
     defines,
     environment_uses,
     importers,
@@ -165,6 +166,11 @@ def test_drivers_of_source_databases_are_imported_by_the_engines_only() -> None:
     for driver in ("mysql", "psycopg"):
         own = {"config.engines", "stack.servers", "streams.adapters.postgres"}
         assert [name for name in importers(CODE, driver) if not within(name, own)] == [], driver
+
+
+def test_no_program_writes_into_a_database_by_copy() -> None:
+    """The rows of a COPY share places in PostgreSQL's log, and a connector that stops among them may lose some."""
+    assert [line for module in CODE for line in copies(module)] == []
 
 
 def test_pyspark_is_imported_in_batch_only() -> None:

@@ -24,6 +24,7 @@ _CLOCK_METHODS = {"now", "utcnow", "today"}
 _ENVIRONMENT = {"environ", "environb", "getenv", "getenvb", "putenv", "unsetenv"}
 _BLOCKS = (ast.If, ast.For, ast.AsyncFor, ast.While, ast.With, ast.AsyncWith, ast.Try, ast.TryStar, ast.Match)
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+_COPY = re.compile(r"\s*COPY\s+(?:BINARY\s+)?[\w\"({]|\s*COPY\s*$")
 _ONE_SENTENCE = re.compile(r"[A-Z`](?:(?![.!?] ).)*\.")
 
 
@@ -47,6 +48,15 @@ class Module:
     def line(self, node: ast.AST) -> str:
         """Return the position of a syntax node as `module:line`."""
         return f"{self.name}:{getattr(node, 'lineno', 0)}"
+
+
+def copies(module: Module) -> list[str]:
+    """List the texts in a module that begin like PostgreSQL's statement COPY."""
+    return [
+        f"{module.line(node)} {node.value[:40]!r}"
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and _COPY.match(node.value)
+    ]
 
 
 def modules(*folders: str) -> list[Module]:

@@ -17,6 +17,7 @@ from tests.support.architecture import (
     REPOSITORY,
     Module,
     circles,
+    copies,
     defines,
     environment_uses,
     importers,
@@ -119,6 +120,23 @@ def test_what_defines_a_name_is_found(text: str) -> None:
 def test_a_use_of_the_environment_is_found(text: str) -> None:
     assert len(environment_uses(snippet(text))) == 1
     assert environment_uses(snippet("import os\nX = os.getpid()\nenviron = settings.environ")) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'cursor.copy("COPY orders FROM STDIN")',
+        "cursor.copy(f'COPY {name} FROM STDIN')",
+        'cursor.copy(sql.SQL("COPY {} FROM STDIN").format(name))',
+        'run("""\n    COPY orders (id) FROM \'/tmp/orders.csv\'\n""")',
+    ],
+)
+def test_a_statement_copy_is_found(text: str) -> None:
+    assert copies(Module("ops.bulk", text)) != []
+
+
+def test_a_copy_of_files_is_no_statement() -> None:
+    assert copies(Module("ops.bulk", 'shutil.copy(a, b)\nprint("copy the file")\n')) == []
 
 
 def test_a_spelled_name_is_found_and_a_docstring_is_not() -> None:

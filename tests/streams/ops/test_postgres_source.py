@@ -14,6 +14,7 @@ from typing import LiteralString
 
 import pytest
 import requests
+from confluent_kafka.admin import AdminClient
 from psycopg import sql
 
 from config.database_settings import PostgresSettings
@@ -21,11 +22,13 @@ from config.dataset import load_definition
 from config.engines.postgres import HEARTBEAT_TABLE
 from config.settings import KafkaSettings, environment_with
 from ops.cli import main
+from ops.connector.apply import is_running
 from ops.connector.first_reads import FirstReads
 from ops.connector.postgres import PostgresSource
 from ops.connector.rest import ConnectClient
 from stack.artifacts.system import require_program
 from stack.local import Stack
+from streams.topics import topic_under
 from tests.support.postgres_source import DEFINITION, LIMIT_S, Source, change_across_the_snapshot, made_source, wait_for
 
 
@@ -168,9 +171,11 @@ def test_what_an_administrator_must_change_is_named_with_its_remedy(
 def test_rows_of_megabytes_and_numbers_of_100_000_digits_arrive(source: Source, tmp_path: Path) -> None:
     path = tmp_path / source.name / "definition.yaml"
     path.write_text(
-        path.read_text() + "      - {name: number, type: decimal, precision: 38, scale: 0, nullable: true}\n"
+        path.read_text()
+        + "      - {name: number, type: decimal, precision: 38, scale: 0, nullable: true}\n"
+        + "      - {name: document, type: string, nullable: true}\n"
     )
-    source.run("ALTER TABLE customers ADD number numeric")
+    source.run("ALTER TABLE customers ADD number numeric, ADD document jsonb")
     source.run("INSERT INTO customers VALUES (1, 'a')")
     assert main(["connector", "apply", "--wait-snapshot"]) == 0
     source.run("INSERT INTO customers VALUES (2, repeat('ł', 2000000))")
@@ -180,6 +185,34 @@ def test_rows_of_megabytes_and_numbers_of_100_000_digits_arrive(source: Source, 
     wait_for(
         lambda: ("1", "1" + 100_000 * "0") in [(key, row["number"]) for key, row in source.afters("customers") if row]
     )
+    source.run("INSERT INTO customers VALUES (4, 'before', NULL, jsonb_build_object('a', repeat('x', 2000000)))")
+    source.run("UPDATE customers SET email = 'after' WHERE id = 4")  # PostgreSQL does not write the document again
+    wait_for(lambda: source.by_position().get(4) == "after")
+    documents = [(row["email"], row["document"]) for key, row in source.afters("customers") if key == "4"]
+    document = '{"a": "' + 2_000_000 * "x" + '"}'
+    assert documents == [("before", document), ("after", document)]
+
+
+@pytest.mark.nightly
+def test_a_topic_that_is_gone_makes_a_running_connector_stand_still_which_its_status_shows(
+    source: Source, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On every push, `tests/unit/ops/test_postgres_status.py` does so without servers."""
+    source.run("INSERT INTO customers VALUES (1, 'a')")
+    assert main(["connector", "apply", "--wait-snapshot"]) == 0
+    environment = source.stack.environment()
+    topic = topic_under(load_definition(source.name).topic_prefix, "customers")
+    admin = AdminClient({"bootstrap.servers": environment["KAFKA_BOOTSTRAP"]})
+    [deleted] = admin.delete_topics([topic]).values()
+    deleted.result(LIMIT_S)
+    source.run("UPDATE customers SET email = 'b'")
+    wait_for(lambda: main(["connector", "status"]) == 1)
+    with ConnectClient(environment["CONNECT_URL"]) as connect:
+        assert is_running(connect.status(f"{source.name}-connector")), "Connect sees nothing"
+    assert "the connector stands still" in capsys.readouterr().out
+    assert main(["topics", "apply"]) == 0
+    wait_for(lambda: source.by_position() == source.rows())
+    wait_for(lambda: main(["connector", "status"]) == 0)
 
 
 def test_a_slot_that_another_program_reads_is_named_with_its_process(

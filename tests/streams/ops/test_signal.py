@@ -12,6 +12,7 @@ import random
 import secrets
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -163,21 +164,25 @@ class Shop:
         return RedisConsole(self.stack.environment()["REDIS_URL"], database=READS_DATABASE)
 
     @contextmanager
-    def changing(self, pause_s: float = 0.002) -> Iterator[None]:
-        """Insert, update and delete customers during the block, with a pause after each transaction."""
-        with in_background(lambda stop: self._change(stop, pause_s), "customers"):
+    def changing(self, pause_s: float = 0.002, rows: int = CHANGED_ROWS) -> Iterator[None]:
+        """Insert, update and delete customers during the block, with a pause after each transaction.
+
+        Args:
+            rows: the rows with the lowest ids, which are updated and deleted.
+        """
+        with in_background(lambda stop: self._change(stop, pause_s, rows), "customers"):
             yield
 
-    def _change(self, stop: threading.Event, pause_s: float) -> None:
+    def _change(self, stop: threading.Event, pause_s: float, rows: int) -> None:
         draw, number = random.Random(7), MANY_ROWS  # noqa: S311 - a test
         with self.connected() as connection, connection.cursor() as cursor:
             while not stop.wait(pause_s):
                 number += 1
-                key = draw.randint(1, CHANGED_ROWS)
+                key = draw.randint(1, rows)
                 for statement, values in draw.sample(
                     [
                         ("UPDATE customers SET name = %s WHERE id = %s", (f"changed {number}", key)),
-                        ("DELETE FROM customers WHERE id = %s", (draw.randint(1, CHANGED_ROWS),)),
+                        ("DELETE FROM customers WHERE id = %s", (draw.randint(1, rows),)),
                         ("INSERT INTO customers VALUES (%s, 'new')", (number,)),
                     ],
                     2,
@@ -192,6 +197,14 @@ def wait_for(condition: Callable[[], object]) -> None:
     while not condition():
         assert time.monotonic() < deadline, "the condition does not hold in time"
         time.sleep(0.2)
+
+
+def assert_equal(shop: Shop) -> None:
+    """Wait until the topic ends with the table; otherwise, show the rows that differ."""
+    with suppress(AssertionError):
+        wait_for(lambda: shop.told() == shop.rows())
+    told, rows = shop.told(), shop.rows()
+    assert {key: (told.get(key), rows.get(key)) for key in told | rows if told.get(key) != rows.get(key)} == {}
 
 
 @pytest.fixture
@@ -279,6 +292,30 @@ def test_rows_are_read_again_on_a_signal_while_they_change(
     assert "suppliers" in capsys.readouterr().err
 
 
+LONG_WINDOW = """\
+CREATE FUNCTION wait_a_while() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.3); RETURN OLD; END $$;
+CREATE TRIGGER long_window BEFORE DELETE ON millrace_signal FOR EACH ROW EXECUTE FUNCTION wait_a_while();
+"""
+"""The connector deletes its row once it has read a part: now changes come between the read and its end."""
+
+
+@pytest.mark.nightly
+def test_changes_of_rows_between_their_read_and_its_end_are_newer_than_the_read(
+    make_shop: Callable[[str, int], Shop],
+) -> None:
+    rows = 6 * PART_ROWS
+    shop = make_shop("postgres", rows)
+    assert main(["connector", "apply", "--wait-snapshot"]) == 0
+    with shop.connected() as connection, connection.cursor() as cursor:
+        cursor.execute(LONG_WINDOW)
+        connection.commit()
+    with shop.changing(rows=rows):
+        assert main(["connector", "signal", "--table", "customers", "--wait"]) == 0
+    assert_equal(shop)
+    reads = Counter(change.row.id for change, is_read in shop.changes() if is_read)
+    assert any(reads[key] == 1 for key in shop.rows() if key <= rows), "no change came in between"
+
+
 @pytest.mark.nightly
 def test_a_row_that_is_read_before_its_change_is_visible_is_read_again(
     make_shop: Callable[[str, int], Shop], capsys: pytest.CaptureFixture[str]
@@ -358,7 +395,4 @@ def test_a_read_is_stopped_in_its_middle_and_a_later_one_completes_it(
         assert shop.reads() == read, "the read goes on"
         assert main(["connector", "signal", "--table", "customers", "--wait"]) == 0
         print(f"{engine}: stopped after {read:,} of {MANY_ROWS:,} rows")
-    with suppress(AssertionError):
-        wait_for(lambda: shop.told() == shop.rows())
-    told, rows = shop.told(), shop.rows()
-    assert {key: (told.get(key), rows.get(key)) for key in told | rows if told.get(key) != rows.get(key)} == {}
+    assert_equal(shop)
