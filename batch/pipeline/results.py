@@ -76,7 +76,7 @@ class Results:
     Attributes:
         plans: all Gold tables of the dataset.
         root: URI of the folder that has the folders of exports.
-        marks: the mark of each Gold table as of the manifest with the given run id, which a service keeps.
+        marks: the mark of each Gold table, with the run and the version for which it was looked up; a service keeps it.
     """
 
     plans: Sequence[GoldPlan]
@@ -85,7 +85,7 @@ class Results:
     store: ObjectStoreSettings
     redis: Redis
     say: Say
-    marks: dict[str, tuple[str, str]] = field(default_factory=dict)
+    marks: dict[str, tuple[str, int, str]] = field(default_factory=dict)
 
     def publish(self, manifest: Manifest) -> None:
         """Publish each result whose Gold table has another version in the manifest than the result shows.
@@ -106,11 +106,11 @@ class Results:
 
     def _mark_in(self, plan: GoldPlan, manifest: Manifest, table: Opened) -> str:
         """Return the mark of the version that a manifest names; a table with this version may have been made again."""
-        run_id, mark = self.marks.get(plan.name, ("", ""))
-        if run_id != manifest.run_id:
-            mark = table().mark
-            self.marks[plan.name] = (manifest.run_id, mark)
-        return mark
+        run_id, version = manifest.run_id, manifest.versions[f"gold/{plan.name}"]
+        known = self.marks.get(plan.name)
+        if known is None or known[:2] != (run_id, version):
+            known = self.marks[plan.name] = (run_id, version, table().mark)
+        return known[2]
 
     def _export(self, plan: GoldPlan, table: Opened, mark: str, manifest: Manifest) -> None:
         folder = object_folder(f"{self.root}/{plan.export}", self.store)

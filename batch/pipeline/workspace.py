@@ -86,7 +86,7 @@ class Workspace:
         It remembers what it has seen, so that a service does not look at all of it again in each cycle. It raises
         BatchError if the object storage cannot be reached, a result has too many rows, or the archive has a gap.
         """
-        marks: dict[str, tuple[str, str]] = {}
+        marks: dict[str, tuple[str, int, str]] = {}
         raw = self.raw_records(say)
 
         def publish(manifest: Manifest) -> None:

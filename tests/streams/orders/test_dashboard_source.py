@@ -89,6 +89,6 @@ def test_the_connector_and_what_was_sold_are_shown_and_connect_that_goes_changes
         picture(browser, "connect-away")
     finally:
         pipeline.resume("connect")
-    browser.until(shows("#verdict", "Right"), ALERT_S)
+    browser.until(shows("#verdict", "Right"), LATE_S)
     browser.until("!document.querySelector('#alerts').innerText.includes('not yet')")
     assert "The connector or one of its tasks does not run" in browser.text("#alerts")
