@@ -37,6 +37,8 @@ def quarantine(rows: DataFrame, context: RunContext) -> None:
             there = table.read().select(*(F.col(name).alias(f"_there_{name}") for name in _IDENTITY))
             same = [F.col(name).eqNullSafe(F.col(f"_there_{name}")) for name in _IDENTITY]
             rows = rows.join(there, same, "left_anti")
+            if rows.isEmpty():
+                return
         stamped = rows.withColumn("_run_id", F.lit(context.run_id))
         stamped = stamped.withColumn("quarantined_at", F.lit(context.started_at))
         table.append(stamped, run_id=context.run_id, progress={})

@@ -18,6 +18,9 @@ from config import tls as encryption
 from config.kafka_security import MECHANISMS, PROTOCOLS, Brokers, KafkaSecurity, chosen_password
 from config.settings_group import SettingsError, SettingsGroup, setting
 
+ROW_MAX_BYTES = 32 * 1024 * 1024
+"""The usual maximum size of a row or of a change that the lake reads."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class KafkaSettings(SettingsGroup):
@@ -270,6 +273,7 @@ class LakeSettings(SettingsGroup):
     gold: str = setting("GOLD_ROOT", parsing.lake_root, "s3a://gold")
     processed: str = setting("PROCESSED_ROOT", parsing.lake_root, "s3a://processed-data")
     source_epoch: int = setting("SOURCE_EPOCH", parsing.retired_epoch, 0)
+    row_max_bytes: int = setting("LAKE_ROW_MAX_BYTES", parsing.whole(2**10, 2**30), ROW_MAX_BYTES)
     window_safety_s: float = setting("WINDOW_SAFETY_S", parsing.number(0, 86_400), 2.0)
     window_overlap_s: float = setting("WINDOW_OVERLAP_S", parsing.number(0, 30 * 86_400), 60.0)
 

@@ -32,7 +32,6 @@ from batch.bronze.table import (
     bronze_table,
     deduplicated,
     drift,
-    in_files,
     properties,
     since,
     stamped,
@@ -115,7 +114,11 @@ def land_changes(table: Table, context: RunContext) -> LayerResult:
         return _made_empty(bronze, table, context)
     landing = _ChangesLanding(bronze=bronze, table=table, context=context, progress=progress)
     is_small = sizes.fits_driver(found.offsets)
-    with sizes.set_for_small_query(context.spark, when=is_small), damage_reported(table.name):
+    with (
+        sizes.set_for_small_query(context.spark, when=is_small),
+        sizes.set_for_files(context.spark),
+        damage_reported(table.name),
+    ):
         return landing.land(found)
 
 
@@ -131,7 +134,7 @@ class _ChangesLanding:
     def land(self, found: ArchiveSlice) -> LayerResult:
         """Read the archive objects in `found`, and commit their new row versions to Bronze."""
         spark, table = self.context.spark, self.table
-        decoded_records = decoded(read_objects(spark, found), table)
+        decoded_records = decoded(read_objects(spark, found), table, max_bytes=self.context.settings.row_max_bytes)
         records = with_table_columns(decoded_records, table, self.context.definition).persist()
         try:
             summary = _summarized(records, table, self.context.definition)
@@ -174,7 +177,8 @@ class _ChangesLanding:
         if are_few and not self.context.full:
             return self.bronze.append(Rows.of(rows).collect_if_small(), **more)
         write = self.bronze.replace if self.context.full else self.bronze.append
-        return write(in_files(rows, self.table, stored_bytes), **more)
+        # The objects are read in parts of the size of a file (`sizes.set_for_files`), so the rows need no shuffle.
+        return write(rows.coalesce(sizes.output_files(stored_bytes)), **more)
 
     def _left_behind(self) -> str:
         """Return a note on row versions that a full run drops because the archive lacks them; empty if none."""

@@ -16,6 +16,7 @@ from batch.bronze.connector_text import canonical_text
 from batch.bronze.rest import REST, rest_sql
 from batch.bronze.sequence import epoch_sql, file_number_sql, is_wal_sql, sequence_sql, wal_sql
 from config.definition import Definition, LogicalType, Table
+from config.settings import ROW_MAX_BYTES
 from streams.model.change import LATEST_MS, MAX_ID_LENGTH, UNAVAILABLE
 from streams.model.position import SNAPSHOT_ROW
 
@@ -24,9 +25,6 @@ UNREADABLE: Final = "unreadable"
 
 BETWEEN: Final = "\x1f"
 """The separator between column names in the column `_names`."""
-
-VALUE_BYTES_MAX: Final = 64 * 1024 * 1024
-"""Maximum size of a record's value; to read more of them at once could end Java for want of memory, and all tables."""
 
 IS_READABLE: Final = "_problem IS NULL AND NOT _is_tombstone AND _op <> 't'"
 """The Spark SQL condition for records that can be converted to a row version."""
@@ -59,8 +57,10 @@ _PLACEHOLDERS: Final = ", ".join(
 _REPLICA_IDENTITY: Final = "run ALTER TABLE … REPLICA IDENTITY FULL, then `millrace lake reconcile --repair`"
 
 
-def decoded(records: DataFrame, table: Table) -> DataFrame:
+def decoded(records: DataFrame, table: Table, *, max_bytes: int = ROW_MAX_BYTES) -> DataFrame:
     """Decode the change envelopes of archived records, and check that each is readable.
+
+    A value of more than `max_bytes` is not decoded, as Java could end for want of memory, and with it all tables.
 
     The result has the columns `_problem` (the reason why a record is unreadable, else NULL), `_is_tombstone`, `_row` (a
     map from column name to text), `_op`, `_sequence`, `_committed_at` and `_origin`, and for unreadable records the raw
@@ -70,7 +70,7 @@ def decoded(records: DataFrame, table: Table) -> DataFrame:
     row_number = "IF(_body.source.row RLIKE '^[0-9]+$', try_cast(_body.source.row AS INT), NULL)"
     row = f"IF(_body.op = 'r', {SNAPSHOT_ROW}, IF(_body.source.row IS NULL, 0, {row_number}))"
     body = ", ".join(f"'{name}', _wire.{name}" for name in ("op", "before", "after", "source"))
-    text = F.expr(f"IF(length(value) > {VALUE_BYTES_MAX}, NULL, CAST(value AS STRING))")
+    text = F.expr(f"IF(length(value) > {max_bytes}, NULL, CAST(value AS STRING))")
     wires = records.withColumn("_text", text).withColumn("_wire", F.from_json("_text", _WIRE, {"mode": "PERMISSIVE"}))
     bodies = wires.withColumn("_body", F.expr(f"coalesce(_wire.payload, named_struct({body}))"))
     fields = bodies.select(
@@ -91,13 +91,13 @@ def decoded(records: DataFrame, table: Table) -> DataFrame:
         F.expr(f"IF({_TIME} BETWEEN 1 AND {LATEST_MS}, timestamp_millis({_TIME}), NULL)").alias("_committed_at"),
         F.expr("concat_ws('/', topic, partition, offset)").alias("_origin"),
     )
-    judged = fields.withColumn("_problem", _problem(table)).drop("_wire", "_body", "_text")
-    return _with_raw_bytes_of_the_unreadable(judged)
+    judged = fields.withColumn("_problem", _problem(table, max_bytes)).drop("_wire", "_body", "_text")
+    return _with_raw_bytes_of_the_unreadable(judged, max_bytes)
 
 
-def _with_raw_bytes_of_the_unreadable(judged: DataFrame) -> DataFrame:
+def _with_raw_bytes_of_the_unreadable(judged: DataFrame, max_bytes: int) -> DataFrame:
     """Only the quarantine needs keys and values; keeping those of all records could exceed the memory."""
-    is_large = f"length(value) > {VALUE_BYTES_MAX}"
+    is_large = f"length(value) > {max_bytes}"
     return judged.withColumns(
         {
             "key": F.expr("IF(_problem IS NULL, NULL, key)"),
@@ -171,12 +171,10 @@ def unreadable(records: DataFrame, table: Table) -> DataFrame:
     )
 
 
-def _problem(table: Table) -> Column:
+def _problem(table: Table, max_bytes: int) -> Column:
     without_key = " OR ".join(f"_row['{table.column(name).source_name}'] IS NULL" for name in table.key)
     without_key = f"_body.op <> 't' AND ({without_key})"
-    too_large = f"the record has more than {VALUE_BYTES_MAX:,} bytes; the archive has it"
     problems = [
-        (f"length(value) > {VALUE_BYTES_MAX}", too_large),
         *_PROBLEMS,
         (without_key, f"the row lacks a value for the key ({', '.join(table.key)})"),
     ]
@@ -191,5 +189,7 @@ def _problem(table: Table) -> Column:
         if column.name in table.key and column.type is LogicalType.UUID:
             too_long = f"length(_row['{column.source_name}']) NOT BETWEEN 1 AND {MAX_ID_LENGTH}"
             problems.append((too_long, f"{column.name} must have from 1 to {MAX_ID_LENGTH} characters"))
+    size, limit = "format_number(length(value), 0)", f"LAKE_ROW_MAX_BYTES ({max_bytes:,}); the archive has it"
+    too_large = f"WHEN length(value) > {max_bytes} THEN concat('the record has ', {size}, ' bytes, more than {limit}')"
     cases = " ".join(f"WHEN {found} THEN '{text}'" for found, text in problems)
-    return F.expr(f"CASE WHEN _is_tombstone THEN NULL {cases} END")
+    return F.expr(f"CASE WHEN _is_tombstone THEN NULL {too_large} {cases} END")

@@ -5,7 +5,7 @@ committed (`batch.bronze.windows`).
 
 1. Choose the window: from the last run's anchor minus an overlap up to this run's anchor, exclusive. The first window
    of a table has no lower bound, and neither does any window of a `--full` run. Every window includes the rows whose
-   cursor is NULL.
+   cursor is NULL or the zero date of MySQL (0000-00-00).
 2. Read the rows of the window, and drop those that Bronze already has with the same key and content, so that rows of
    the overlap are not stored twice.
 3. Append the rows and the anchor, as the progress, in one commit: a run that is killed leaves either both or neither.
@@ -15,6 +15,8 @@ values too. A table without a cursor is read completely and compared with the ne
 which also finds deleted rows; a `--full` run without time bounds reads every table this way. `millrace lake reconcile
 --repair` finds the changes that windows miss: rows written with an old time, changes that do not update the cursor, and
 deletes.
+
+Rows that are too large for Java are put into the quarantine (`batch.bronze.large_rows`).
 """
 
 from __future__ import annotations
@@ -22,13 +24,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
 from batch.bronze import progress as bronze_progress
 from batch.bronze.jdbc_rows import check_columns, matching_rows, read_source, rows_ahead
+from batch.bronze.large_rows import BYTES, measured, put_aside, smaller, with_put_aside
 from batch.bronze.sequence import jdbc_sequence
 from batch.bronze.table import (
     JDBC,
@@ -55,6 +58,12 @@ from config.engines import engine_of
 
 log = logging.getLogger("batch.bronze")
 
+FIRST_TIME: Final = "0001-01-01"
+"""A cursor before this is no time: rows with the zero date are read by every window, like those with NULL."""
+
+_NEWEST = "_there_version"
+"""Name of a temporary column; a key may have any name that does not begin like this one."""
+
 
 def land_jdbc(table: Table, context: RunContext) -> LayerResult:
     """Append the rows of the next cursor window that a Bronze table does not have yet.
@@ -72,19 +81,19 @@ def land_jdbc(table: Table, context: RunContext) -> LayerResult:
     settings, definition = source_of(table, context), context.definition
     with connected(settings, definition.database, definition.schema) as connection:
         others = check_columns(connection, table)
+        landing = _JdbcLanding(bronze=bronze, table=table, context=context, span=span, is_first=is_first)
+        row_sizes = measured(connection, table, landing.condition(), context)
         ahead = 0 if not has_time_cursor(table) else rows_ahead(connection, table, span.anchor.now)
-        landing = _JdbcLanding(bronze=bronze, table=table, context=context, span=span)
-        expected = matching_rows(connection, table, landing.condition()) if is_first else None
+        expected = matching_rows(connection, table, landing.condition()) if is_first else 0
     drifted = drift(table, [*others], ())
     for text in drifted:
         log.warning("bronze/%s: %s", table.name, text)
-    rows = read_source(context.spark, settings, definition, table, landing.condition())
+    rows = read_source(context.spark, settings, definition, table, landing.condition(), sizes=row_sizes)
     held = span.anchor.note if has_time_cursor(table) else ""
     wider = f"read again for the columns {', '.join(new)}" if new else ""
     late = f"rows with a time in the future in {table.cursor}, not read before then: {ahead:,}" if ahead else ""
-    return replace(
-        landing.land(rows, done, expected), note="; ".join(part for part in (wider, held, late) if part), drift=drifted
-    )
+    result = landing.land(rows, done, expected)
+    return replace(result, note="; ".join(filter(None, (wider, held, late, result.note))), drift=drifted)
 
 
 def _new_columns(bronze: LakeTable, table: Table, context: RunContext) -> list[str]:
@@ -103,12 +112,13 @@ def _new_columns(bronze: LakeTable, table: Table, context: RunContext) -> list[s
 
 @dataclass(frozen=True, kw_only=True)
 class _JdbcLanding:
-    """Appends the rows of one table's window to Bronze."""
+    """Appends the rows of one table's window to Bronze; `is_first` is true if Bronze has no rows from this feed yet."""
 
     bronze: LakeTable
     table: Table
     context: RunContext
     span: Window
+    is_first: bool
 
     @property
     def is_whole(self) -> bool:
@@ -124,29 +134,40 @@ class _JdbcLanding:
         end = f"'{time_text(self.span.end)}'"
         if self.span.start is None:
             return f"{cursor} < {end} OR {cursor} IS NULL"
-        return f"({cursor} >= '{time_text(self.span.start)}' AND {cursor} < {end}) OR {cursor} IS NULL"
+        never = f"{cursor} IS NULL OR {cursor} < '{FIRST_TIME}'"
+        return f"({cursor} >= '{time_text(self.span.start)}' AND {cursor} < {end}) OR {never}"
 
-    def land(self, rows: DataFrame, done: dict[str, Any], expected: int | None) -> LayerResult:
+    def land(self, rows: DataFrame, done: dict[str, Any], expected: int) -> LayerResult:
         """Commit those of the source's rows that Bronze lacks.
 
         Args:
             done: the progress before this run.
-            expected: number of the rows; None to count them.
+            expected: number of rows of a first read.
         """
-        progress = self.span.progress(done)
-        if expected is not None:
-            written = self._write(self.bronze.replace, self._stamped(rows, "r"), expected, progress)
-            return self._result(written, written.rows_inserted, progress)
+        if self.is_first and BYTES not in rows.columns:
+            return self._land_first(rows, done, expected)
         rows = rows.persist()  # read from the source only once, although used several times
         try:
-            count = rows.count()
-            stamped_rows = self._stamped(rows, "r")
-            new = self._changed(stamped_rows) if self.is_whole else self._unknown(stamped_rows)
-            if new.isEmpty() and not self._moves(done, progress):
-                return unchanged(self.bronze, self.table, done, rows_in=count)
-            return self._result(self._write(self.bronze.append, new, count, progress), count, progress)
+            aside = put_aside(rows, self.table, self.context)
+            result = self._land_first(rows, done, expected) if self.is_first else self._land_new(rows, done)
+            return with_put_aside(result, aside, self.context)
         finally:
             rows.unpersist()
+
+    def _land_first(self, rows: DataFrame, done: dict[str, Any], expected: int) -> LayerResult:
+        progress = self.span.progress(done)
+        new = self._stamped(smaller(rows, self.context), "r")
+        written = self._write(self.bronze.replace, new, expected, progress)
+        return self._result(written, written.rows_inserted, progress)
+
+    def _land_new(self, rows: DataFrame, done: dict[str, Any]) -> LayerResult:
+        progress = self.span.progress(done)
+        count = rows.count()
+        stamped_rows = self._stamped(smaller(rows, self.context), "r")
+        new = self._changed(stamped_rows, rows) if self.is_whole else self._unknown(stamped_rows)
+        if new.isEmpty() and not self._moves(done, progress):
+            return unchanged(self.bronze, self.table, done, rows_in=count)
+        return self._result(self._write(self.bronze.append, new, count, progress), count, progress)
 
     def _write(self, write: Callable[..., Written], new: DataFrame, count: int, progress: dict[str, Any]) -> Written:
         return write(
@@ -185,17 +206,25 @@ class _JdbcLanding:
         there = self.bronze.read()
         if self.span.start is not None:
             cursor = F.col(str(self.table.cursor))
-            there = there.where((cursor >= time_text(self.span.start)) | cursor.isNull())
+            there = there.where((cursor >= time_text(self.span.start)) | cursor.isNull() | (cursor < FIRST_TIME))
         return anti_joined(new, there, [*self.table.key, "_row_hash"])
 
-    def _changed(self, new: DataFrame) -> DataFrame:
-        """Return the rows that differ from the newest version in Bronze, and a delete for each key missing in `new`."""
-        versions = self.bronze.read().select(
-            *self.table.key, F.struct("_sequence", "_op", "_row_hash").alias("version")
-        )
-        newest = versions.groupBy(*self.table.key).agg(F.max("version").alias("version")).where("version._op <> 'd'")
-        known = newest.select(*self.table.key, F.col("version._row_hash").alias("_row_hash"))
-        changed = anti_joined(new, known, [*self.table.key, "_row_hash"])
-        gone = anti_joined(known, new, self.table.key).select(*self.table.key)
-        others = {name: F.lit(None).cast("string") for name in self.table.column_names if name not in self.table.key}
+    def _changed(self, new: DataFrame, there: DataFrame) -> DataFrame:
+        """Return the rows that differ from the newest version in Bronze, and a delete for each key that is not `there`.
+
+        Rows with NULL in their key have no newest version, because several may have the same key: those are returned
+        whose content Bronze never had, and none of them is known to be deleted.
+
+        Args:
+            there: all rows of the source, also those that are too large to be among the `new` ones.
+        """
+        key = self.table.key
+        versions = self.bronze.read().select(*key, F.struct("_sequence", "_op", "_row_hash").alias(_NEWEST))
+        has_key = F.expr(" AND ".join(f"`{name}` IS NOT NULL" for name in key))
+        newest = versions.where(has_key).groupBy(*key).agg(F.max(_NEWEST).alias(_NEWEST))
+        known = newest.where(f"{_NEWEST}._op <> 'd'").unionByName(versions.where(~has_key))
+        known = known.select(*key, F.col(f"{_NEWEST}._row_hash").alias("_row_hash"))
+        changed = anti_joined(new, known, [*key, "_row_hash"])
+        gone = anti_joined(known.where(has_key), there, key).select(*key)
+        others = {name: F.lit(None).cast("string") for name in self.table.column_names if name not in key}
         return changed.unionByName(self._stamped(gone.withColumns(others) if others else gone, "d"))

@@ -5,13 +5,13 @@ For this reason, no driver, dialect or time zone can alter a value: microseconds
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Final
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
+from batch.bronze.large_rows import BYTES, Sizes
 from batch.bronze.rest import REST, is_left_out
 from batch.bronze.table import table_error
 from batch.bronze.windows import source_cursor
@@ -19,9 +19,6 @@ from batch.storage.canonical import time_text
 from config.definition import Column, Definition, LogicalType, Table
 from config.engines import engine_for
 from config.engines.base import Connection, Engine, SourceSettings
-
-FETCH_ROWS: Final = 10_000
-"""Number of rows per fetch; without a limit, the JDBC driver would load the whole table into memory."""
 
 
 def read_source(
@@ -32,24 +29,43 @@ def read_source(
     where: str,
     *,
     rest: Sequence[Column] = (),
+    sizes: Sizes = Sizes(),  # noqa: B008 - it is frozen
 ) -> DataFrame:
     """Return the rows of a source table that satisfy `where`, an SQL condition; all values are strings.
 
     Args:
         rest: columns that the definition lacks, whose values are put into `_rest`.
+        sizes: sizes of these rows; if some are too large, all rows get the column `BYTES`, and the large ones have
+            NULL in place of long values.
     """
     engine = engine_for(settings)
-    values = ", ".join(f"{engine.value(column)} AS {engine.quoted(column.name)}" for column in table.columns)
+    value = _value_unless_large(engine, sizes)
+    values = ", ".join(f"{value(column)} AS {engine.quoted(column.name)}" for column in table.columns)
     more = {f"_rest_{number}": column for number, column in enumerate(rest)}
-    values += "".join(f", {engine.value(column)} AS {engine.quoted(name)}" for name, column in more.items())
+    values += "".join(f", {value(column)} AS {engine.quoted(name)}" for name, column in more.items())
+    values += f", {sizes.size(engine)} AS {engine.quoted(BYTES)}" if sizes.has_larger else ""
     query = f"(SELECT {values} FROM {engine.quoted(table.source_name)} WHERE {where}) AS source"  # noqa: S608 - the definition's own names
     options = engine.jdbc(settings, definition.database, definition.schema)
-    rows = spark.read.format("jdbc").options(**options, dbtable=query, fetchsize=FETCH_ROWS).load()
+    rows = spark.read.format("jdbc").options(**options, dbtable=query, fetchsize=sizes.fetch_rows).load()
     texts = [F.col(name).cast("string").alias(name) for name in table.column_names]
     others = [F.col(name).cast("string").alias(column.name) for name, column in more.items()]
     # `to_json` omits the names of values that are NULL, as Bronze does with the feed `changes`.
     kept = [F.nullif(F.to_json(F.struct(*others)), F.lit("{}")).alias(REST)] if rest else []
-    return rows.select(*texts, *kept)
+    size = [F.col(BYTES).cast("bigint").alias(BYTES)] if sizes.has_larger else []
+    return rows.select(*texts, *kept, *size)
+
+
+def _value_unless_large(engine: Engine, sizes: Sizes) -> Callable[[Column], str]:
+    """Return a function that writes the SQL expression for a column's value, which is NULL if a row is too large."""
+    long_ones = {column.source_name for column in sizes.columns} if sizes.has_larger else set()
+
+    def value(column: Column) -> str:
+        text = engine.value(column)
+        if column.source_name not in long_ones:
+            return text
+        return f"CASE WHEN {sizes.size(engine)} <= {sizes.allowed} THEN {text} END"
+
+    return value
 
 
 def check_columns(connection: Connection, table: Table) -> dict[str, str]:

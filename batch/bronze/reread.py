@@ -11,6 +11,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
 from batch.bronze.jdbc_rows import check_columns, columns_to_keep, read_source
+from batch.bronze.large_rows import Sizes, measured, put_aside, smaller, with_put_aside
 from batch.bronze.rest import with_kept
 from batch.bronze.sequence import epoch_in, jdbc_sequence, reading_sequence
 from batch.bronze.table import (
@@ -31,7 +32,7 @@ from batch.delta import sizes
 from batch.delta.table import LakeTable
 from batch.storage.canonical import time_text
 from batch.storage.database import connected
-from config.definition import Table
+from config.definition import Column, Table
 from config.engines import engine_of
 from config.engines.base import Connection, Engine
 from config.engines.faults import EngineError
@@ -77,16 +78,17 @@ def _landed(
         others = check_columns(connection, table)
         # Read the position before the rows, so that a change made in the meantime is newer than the rows and wins.
         sequence, progress = _place(connection, table, done, context)
-    rest = columns_to_keep(engine_of(definition), table, others, definition) if table.feed == "changes" else []
+        rest = columns_to_keep(connection.engine, table, others, definition) if table.feed == "changes" else []
+        sized = [(each, measured(connection, table, each, context, rest=rest)) for each in conditions]
     progress = with_kept(progress, [column.name for column in rest])
-    parts = [read_source(context.spark, settings, definition, table, condition, rest=rest) for condition in conditions]
-    found = functools.reduce(DataFrame.unionByName, parts).persist()
+    found = _read(table, sized, context, rest).persist()
     try:
+        aside = put_aside(found, table, context)
         rows_in = len(keys) or found.count()
         rows = _with_deletes(found, table, keys, context, sequence)
         rows = _news(rows, table, bronze) if only_new else rows
         if only_new and rows.isEmpty():
-            return unchanged(bronze, table, done, rows_in=rows_in)
+            return with_put_aside(unchanged(bronze, table, done, rows_in=rows_in), aside, context)
         written = bronze.append(
             in_files(rows, table, rows_in * sizes.ROW_BYTES),
             run_id=context.run_id,
@@ -96,7 +98,18 @@ def _landed(
         )
     finally:
         found.unpersist()
-    return LayerResult.of(written, layer="bronze", table=table.name, progress=progress, rows_in=rows_in)
+    result = LayerResult.of(written, layer="bronze", table=table.name, progress=progress, rows_in=rows_in)
+    return with_put_aside(result, aside, context)
+
+
+def _read(table: Table, sized: Sequence[tuple[str, Sizes]], context: RunContext, rest: Sequence[Column]) -> DataFrame:
+    """Return the rows of the source that satisfy any of the conditions, which come with the sizes of their rows."""
+    settings, definition = source_of(table, context), context.definition
+    parts = [
+        read_source(context.spark, settings, definition, table, condition, rest=rest, sizes=each)
+        for condition, each in sized
+    ]
+    return functools.reduce(functools.partial(DataFrame.unionByName, allowMissingColumns=True), parts)
 
 
 def _news(rows: DataFrame, table: Table, bronze: LakeTable) -> DataFrame:
@@ -105,8 +118,8 @@ def _news(rows: DataFrame, table: Table, bronze: LakeTable) -> DataFrame:
     if not bronze.exists():
         return rows.where("_op <> 'd'")
     versions = bronze.read().join(rows.select(*key), key, "left_semi")
-    newest = versions.groupBy(*key).agg(F.max(F.struct("_sequence", "_row_hash", "_op")).alias("version"))
-    live = newest.where("version._op <> 'd'").select(*key, F.col("version._row_hash").alias("_row_hash"))
+    newest = versions.groupBy(*key).agg(F.max(F.struct("_sequence", "_row_hash", "_op")).alias("_there_version"))
+    live = newest.where("_there_version._op <> 'd'").select(*key, F.col("_there_version._row_hash").alias("_row_hash"))
     changed = anti_joined(rows.where("_op <> 'd'"), live, [*key, "_row_hash"])
     return changed.unionByName(rows.where("_op = 'd'").join(live.select(*key), key, "left_semi"))
 
@@ -118,7 +131,7 @@ def _with_deletes(
     asked = context.spark.createDataFrame(list(keys), schema).distinct()
     others = [F.lit(None).cast("string").alias(name) for name in found.columns if name not in table.key]
     gone = anti_joined(asked, found, table.key).select(*table.key, *others)
-    rows = found.withColumn("_op", F.lit("r")).unionByName(gone.withColumn("_op", F.lit("d")))
+    rows = smaller(found, context).withColumn("_op", F.lit("r")).unionByName(gone.withColumn("_op", F.lit("d")))
     marked = rows.withColumns(
         {
             "_sequence": F.lit(sequence),

@@ -98,10 +98,7 @@ def stamped(rows: DataFrame, table: Table, context: RunContext) -> DataFrame:
 
 
 def in_files(rows: DataFrame, table: Table, stored_bytes: int) -> DataFrame:
-    """Distribute rows of about this many stored bytes over as many files as suit their volume.
-
-    All versions of a key are in one file.
-    """
+    """Distribute rows of about this many stored bytes, which one task reads, over the files that suit their volume."""
     count = sizes.output_files(stored_bytes)
     return rows.coalesce(1) if count == 1 else rows.repartition(count, *table.key)
 

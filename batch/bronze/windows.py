@@ -52,7 +52,7 @@ class Anchor:
 
 @dataclass(frozen=True, kw_only=True)
 class Window:
-    """A cursor window: the rows whose cursor is NULL, or at or after `start` and before `end`.
+    """A cursor window: the rows whose cursor is NULL or a zero date, or at or after `start` and before `end`.
 
     Attributes:
         start: lower bound; None if the window has none.

@@ -141,10 +141,10 @@ def _erasure(
 
 
 def _archive(spark: SparkSession, workspace: Workspace, topic: str, raw: RawRecords | None) -> Archive:
-    folder = workspace.lake.changes(topic)
+    folder, max_bytes = workspace.lake.changes(topic), workspace.settings.row_max_bytes
     if raw is None:
-        return Archive(spark, folder, workspace.store)
-    return CopiedArchive(spark, folder, workspace.store, RawFiles(raw=raw, topic=topic))
+        return Archive(spark, folder, workspace.store, max_bytes=max_bytes)
+    return CopiedArchive(spark, folder, workspace.store, RawFiles(raw=raw, topic=topic), max_bytes=max_bytes)
 
 
 def _print(entries: list[Entry], *, is_dry_run: bool = False) -> None:

@@ -23,6 +23,10 @@ from config.json_output import add_json_option, print_json
 
 QUARANTINE: Final = "quarantine"
 _LONGEST_CELL: Final = 60
+_OTHER_PROGRAM: Final = re.compile(
+    r"^[\s:+|-]*'?ScriptTransformation\b|'(?:try_reflect|reflect|java_method)\(", re.MULTILINE
+)
+"""Nodes of a plan that run something besides Spark."""
 
 
 def add_commands(subparsers: Any) -> None:
@@ -102,15 +106,19 @@ def queried(spark: SparkSession, workspace: Workspace, query: str) -> DataFrame:
 def check_read_only(spark: SparkSession, query: str) -> None:
     """Refuse a statement that could change a table: only a query can stand in parentheses.
 
+    A query can run another program (`TRANSFORM`) or a function of Java (`reflect`), which could change anything.
+
     Raises:
-        BatchError: the statement is no query.
+        BatchError: the statement is no query, or it runs something else.
     """
     parser = spark._jsparkSession.sessionState().sqlParser()
     parser.parsePlan(query)  # raises an error that points into the query, if it is malformed
     try:
-        parser.parsePlan(f"SELECT * FROM (\n{query.strip().rstrip(';')}\n)")  # noqa: S608 - it is only parsed
+        plan = parser.parsePlan(f"SELECT * FROM (\n{query.strip().rstrip(';')}\n)")  # noqa: S608 - it is only parsed
     except ParseException:
         raise BatchError("only queries are run here, because any other statement could change a table") from None
+    if _OTHER_PROGRAM.search(str(plan.toString())):
+        raise BatchError("only queries are run here, without TRANSFORM, MAP, REDUCE, reflect and java_method")
 
 
 def run_history(arguments: argparse.Namespace) -> int:

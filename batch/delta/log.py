@@ -7,7 +7,7 @@ small read per commit.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -15,6 +15,7 @@ from urllib.parse import unquote
 
 from py4j.protocol import Py4JJavaError
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.types import StructType
 
 from batch.spark.jvm import java_class
 
@@ -81,6 +82,16 @@ class DeltaLog:
         while version < newest and not any({"add", "remove", "cdc"} & {*each} for each in self._actions(version + 1)):
             version += 1
         return version
+
+    def is_retyped(self, version: int, newest: int, schema: Callable[[], StructType]) -> bool:
+        """Whether a column that `version` has got another type up to `newest`; `schema` returns that version's."""
+        actions = (action for each in range(version + 1, newest + 1) for action in self._actions(each))
+        later = [action["metaData"]["schemaString"] for action in actions if "metaData" in action]
+        if not later:
+            return False
+        types = {field.name: field.dataType for field in schema()}
+        fields = [field for text in later for field in StructType.fromJson(json.loads(text))]
+        return any(types.get(field.name, field.dataType) != field.dataType for field in fields)
 
     def stored_bytes(self) -> int:
         """Return the total bytes of all files in the table's folder."""

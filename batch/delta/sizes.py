@@ -94,6 +94,11 @@ def set_for_small_query(spark: SparkSession, *, when: bool) -> AbstractContextMa
     return configured(spark, _SMALL_QUERY_SETTINGS if when else {})
 
 
+def set_for_files(spark: SparkSession) -> AbstractContextManager[None]:
+    """Configure the Spark session to read files in parts of `FILE_BYTES` during the `with` block."""
+    return configured(spark, {"spark.sql.files.maxPartitionBytes": str(FILE_BYTES)})
+
+
 def session_for_small_queries(spark: SparkSession) -> SparkSession:
     """Return a new session on the same Spark context that is configured for queries on small tables."""
     session = spark.newSession()

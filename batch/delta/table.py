@@ -102,7 +102,10 @@ class LakeTable:
         return self._commits.progress()
 
     def changed_since(self, version: int) -> Rows | None:
-        """Return the change data feed after `version`; None if the feed was deleted or never recorded."""
+        """Return the change data feed after `version`.
+
+        None if the feed was deleted or never recorded, or if a column has got another type since.
+        """
         newest = self.version()
         if not 0 <= version <= newest or self.property("delta.enableChangeDataFeed") != "true":
             return None
@@ -112,6 +115,8 @@ class LakeTable:
             version = self._log.last_without_changes(version, newest)
         if version == newest:  # Delta rejects a range without commits
             return Rows.of(self._spark_table.feed(newest).where("false"))
+        if self._log.is_retyped(version, newest, lambda: self.at(version).schema):  # former values may not fit
+            return None
         delta_rs = self.delta_rs(newest)
         found = None if delta_rs is None else delta_rs.changes(version + 1, newest, most=sizes.DRIVER_ROWS_MAX)
         if delta_rs is None or found is None:

@@ -31,7 +31,7 @@ from batch.bronze.envelope import decoded
 from batch.erasure.person import Person
 from batch.erasure.report import Entry
 from batch.storage.objects import object_folder
-from config.settings import ObjectStoreSettings
+from config.settings import ROW_MAX_BYTES, ObjectStoreSettings
 from streams.model.archive_chain import start_of
 
 WEIGHT_MIN: Final = 2
@@ -70,8 +70,11 @@ class OwnRecords:
 class Archive:
     """The archived raw changes of one Kafka topic."""
 
-    def __init__(self, spark: SparkSession, folder: str, store: ObjectStoreSettings) -> None:
+    def __init__(
+        self, spark: SparkSession, folder: str, store: ObjectStoreSettings, *, max_bytes: int = ROW_MAX_BYTES
+    ) -> None:
         self._spark = spark
+        self._max_bytes = max_bytes
         self._folder = folder
         self._store = store
 
@@ -81,7 +84,7 @@ class Archive:
         if not paths:
             return OwnRecords(offsets={})
         records = self._spark.read.schema(SCHEMA).parquet(*paths)
-        changes = decoded(records, person.table)
+        changes = decoded(records, person.table, max_bytes=self._max_bytes)
         own = F.expr(_READABLE) & _has_key(person)
         some = changes.where(own | F.expr("_problem IS NOT NULL")).persist()  # so that the envelopes are decoded once
         try:

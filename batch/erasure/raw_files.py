@@ -17,7 +17,7 @@ from batch.erasure.archive import Archive, OwnRecords, without_before
 from batch.erasure.person import Person
 from batch.erasure.report import Entry
 from batch.pipeline.raw_records import SCHEMA, Piece, RawRecords
-from config.settings import ObjectStoreSettings
+from config.settings import ROW_MAX_BYTES, ObjectStoreSettings
 
 _VALUE = SCHEMA.get_field_index("value")
 
@@ -25,8 +25,16 @@ _VALUE = SCHEMA.get_field_index("value")
 class CopiedArchive(Archive):
     """An archive whose records are also in files with raw records."""
 
-    def __init__(self, spark: SparkSession, folder: str, store: ObjectStoreSettings, files: RawFiles) -> None:
-        super().__init__(spark, folder, store)
+    def __init__(
+        self,
+        spark: SparkSession,
+        folder: str,
+        store: ObjectStoreSettings,
+        files: RawFiles,
+        *,
+        max_bytes: int = ROW_MAX_BYTES,
+    ) -> None:
+        super().__init__(spark, folder, store, max_bytes=max_bytes)
         self._files = files
 
     def find(self, person: Person, known: Collection[str] = ()) -> OwnRecords:

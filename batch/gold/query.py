@@ -6,6 +6,7 @@ See `batch.gold.plan` for the terms member, version and link.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
 
 from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, SparkSession
@@ -18,6 +19,10 @@ from batch.gold.difference import UNKNOWN, unknown_key
 from batch.gold.plan import Dependency, GoldPlan, surrogate
 from batch.gold.scd import inferred_versions, versions, with_surrogate
 from batch.silver.cross_row_rules import values_not_in, values_without
+
+RESERVED_KEY: Final = (
+    f"a row of the source has the key {UNKNOWN}, which stands for the unknown member: give it another key there"
+)
 
 
 def affected(plan: GoldPlan, feeds: Mapping[str, Rows], table: Source) -> DataFrame | None:
@@ -138,8 +143,7 @@ def _without_reserved(body: DataFrame, plan: GoldPlan) -> DataFrame:
     """Return the members with a check: a member with the key of the unknown member raises an error when it is read."""
     (key,) = plan.key
     is_reserved = F.col(key) == unknown_key(body.schema[key].dataType, plan)
-    text = f"a row of the source has the key {UNKNOWN}, which stands for the unknown member: give it another key there"
-    return body.withColumn(key, F.when(is_reserved, F.raise_error(F.lit(text))).otherwise(F.col(key)))
+    return body.withColumn(key, F.when(is_reserved, F.raise_error(F.lit(RESERVED_KEY))).otherwise(F.col(key)))
 
 
 def _restricted(

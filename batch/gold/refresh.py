@@ -33,7 +33,7 @@ from batch.delta.widening import types_text, widen, wider_types
 from batch.errors import BatchError
 from batch.gold.difference import check_keys, difference, is_equal, is_in, stop_if_repeated, unknown_key
 from batch.gold.plan import GoldPlan
-from batch.gold.query import affected, gold_source, rows_of
+from batch.gold.query import RESERVED_KEY, affected, gold_source, rows_of
 
 log = logging.getLogger(__name__)
 
@@ -109,13 +109,18 @@ def build(plan: GoldPlan, context: RunContext) -> LayerResult:
 
 @contextlib.contextmanager
 def _named_errors(plan: GoldPlan) -> Iterator[None]:
-    """Convert an error that the query raised on purpose (`raise_error`) to a `BatchError`."""
+    """Convert an error that the query raised on purpose (`raise_error`) to a `BatchError`.
+
+    Its text is shown if the query has it word for word; a text that the query composes may have values of rows.
+    """
     try:
         yield
     except PySparkException as error:
         if error.getCondition() != "USER_RAISED_EXCEPTION":
             raise
-        text = (error.getMessageParameters() or {}).get("errorMessage", str(error))
+        text = (error.getMessageParameters() or {}).get("errorMessage", "")
+        if text != RESERVED_KEY and text not in plan.query:
+            text = "the query raised an error (raise_error) whose text may have values of rows"
         raise BatchError(text, layer="gold", table=plan.name) from None
 
 

@@ -76,6 +76,6 @@ def prepared_runner(
             say=print_out,
             is_quiet=is_quiet,
             up_to_date_check=up_to_date_check,
-            publish=lambda manifest: workspace.publish(manifest, redis, print_out),
+            publish=workspace.publisher(redis, print_out),
         )
         yield runner, Lease(redis, name, print_out), planned

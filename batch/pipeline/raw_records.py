@@ -14,7 +14,7 @@ import io
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 import pyarrow as pa
@@ -23,10 +23,11 @@ import pyarrow.parquet as pq
 
 from batch.console.output import Say
 from batch.errors import BatchError
+from batch.storage.chains import objects_from
 from batch.storage.objects import ObjectFolder, object_folder
 from batch.storage.paths import Lake
 from config.settings import ObjectStoreSettings
-from streams.model.archive_chain import LAST_OFFSET, ChainBrokenError, start_of, walk
+from streams.model.archive_chain import LAST_OFFSET, ChainBrokenError, walk
 
 SCHEMA: Final = pa.schema(
     [
@@ -69,6 +70,7 @@ class RawRecords:
     Attributes:
         topics: the topics with the changes of the dataset's tables.
         place: URI of the folder with the files.
+        following: the offset after the last record in the files, by topic and partition, which a service keeps.
     """
 
     topics: Sequence[str]
@@ -76,6 +78,7 @@ class RawRecords:
     place: str
     store: ObjectStoreSettings
     say: Say
+    following: dict[tuple[str, int], int] = field(default_factory=dict)
 
     def follow(self) -> None:
         """Write a file for each object of the archive whose records no file has yet.
@@ -83,12 +86,13 @@ class RawRecords:
         Raises:
             BatchError: the object storage cannot be reached, or an object of the archive is missing.
         """
-        following = self._following()
+        if not self.following:
+            self.following.update(self._listed())
         records = files = 0
         for topic in self.topics:
             for name in self._folder(topic).folders():
                 if name.isdecimal():
-                    for count in self._follow(topic, int(name), following.get((topic, int(name)), 0)):
+                    for count in self._follow(topic, int(name)):
                         records, files = records + count, files + 1
         if files:
             self.say(f"  {self.place}: {records:,} records in {files:,} new files")
@@ -107,10 +111,11 @@ class RawRecords:
         pq.write_table(rows, file, compression="zstd")
         self._target.write(piece.name, file.getvalue())
 
-    def _follow(self, topic: str, partition: int, position: int) -> Sequence[int]:
-        """Write the new files of a partition from an offset on, and return the number of records in each."""
+    def _follow(self, topic: str, partition: int) -> Sequence[int]:
+        """Write the new files of a partition, and return the number of records in each."""
         archive = self._folder(topic, partition)
-        names = {start: name for name in archive.names() if (start := start_of(name)) is not None}
+        position = self.following.get((topic, partition), 0)
+        names = objects_from(archive, position)
         counts = []
         try:
             for object_ in walk(names, lambda start: _last_offset(archive, names[start]), position=position):
@@ -118,15 +123,16 @@ class RawRecords:
                 rows = as_text(_parquet(archive.read(names[object_.start])), first=position)
                 self.write(piece, rows)
                 counts.append(rows.num_rows)
-                position = object_.last + 1
+                position = self.following[topic, partition] = object_.last + 1
         except ChainBrokenError as error:
+            self.following.clear()  # another process may have written what is missing here
             raise BatchError(
                 f"{self.place}: the archive of {topic}, partition {partition}, has a gap: {error}"
             ) from None
         return counts
 
-    def _following(self) -> Mapping[tuple[str, int], int]:
-        """Return the offset after the last record in the files, by topic and partition."""
+    def _listed(self) -> Mapping[tuple[str, int], int]:
+        """Return the offset after the last record in the files, by topic and partition, from their names."""
         found: Counter[tuple[str, int]] = Counter()
         for piece in self.pieces():
             place = (piece.topic, piece.partition)

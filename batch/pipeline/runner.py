@@ -8,7 +8,6 @@ unreachable or full, or if Spark's Java process ends.
 from __future__ import annotations
 
 import itertools
-import re
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -23,6 +22,7 @@ from pyspark.errors import PySparkException
 
 from batch.console.logs import layer_log
 from batch.console.output import Say
+from batch.console.values import without_values
 from batch.context import LayerResult
 from batch.errors import BatchError, SparkEndedError, StorageError
 from batch.pipeline.job_record import JobRecord
@@ -73,14 +73,6 @@ class Step:
 
 Plan = Callable[[str, datetime], Iterable[Step]]
 """A function that returns the steps of a run in order, given the run's id and start time."""
-
-
-_QUOTED: Final = re.compile(
-    r"(\b(?:[Vv]alue|[Tt]ext|[Ss]tring|[Ii]nput):? )"
-    r"(?:'.*?'(?= of the type| cannot| could not| to value|\W*$)|\S+(?= of the type))",
-    re.DOTALL | re.MULTILINE,
-)
-"""A value that Spark or Java quotes in an error, with the word before it."""
 
 UpToDateCheck = Callable[[Manifest], list[TableRun] | None]
 """A function that checks whether there is new input since the run of the given manifest.
@@ -160,7 +152,7 @@ class Runner:
             )
             is_new = bool(manifest.errors) or versions != (previous.versions if previous else {})
             is_new |= manifest.drift != (previous.drift if previous else {})
-            self._show(manifest, is_new=is_new)
+            self._show(manifest, previous, is_new=is_new)
         except BaseException as error:
             self.record.ended(run_id, started, state="failed", error=brief(error))
             raise
@@ -170,11 +162,13 @@ class Runner:
         )
         return Outcome(manifest=manifest, is_new=is_new)
 
-    def _show(self, manifest: Manifest, *, is_new: bool) -> None:
+    def _show(self, manifest: Manifest, previous: Manifest | None, *, is_new: bool) -> None:
         """Let readers see what the run made: the manifest first, then what is made of the tables that it lists."""
         if is_new or not self.is_quiet:
             self.manifests.write(manifest)
-        self.publish(manifest)
+            self.publish(manifest)
+        elif previous is not None:
+            self.publish(previous)  # an earlier run may have ended between its manifest and its publication
 
     def _unchanged(self, previous: Manifest | None) -> list[TableRun] | None:
         tables = None if previous is None else self.up_to_date_check(previous)
@@ -273,14 +267,6 @@ def _table_run(result: LayerResult, seconds: float) -> TableRun:
         note=result.note,
         drift=None if result.drift is None else list(result.drift),
     )
-
-
-def without_values(text: str) -> str:
-    """Return a text without the values of rows that Spark quotes in its errors.
-
-    Logs, manifests and Redis keep errors, and an erasure of a person's data does not search them.
-    """
-    return _QUOTED.sub(r"\1'…'", text)
 
 
 def brief(error: BaseException) -> str:

@@ -17,7 +17,7 @@ the run then does the work or reports the fault.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -28,20 +28,17 @@ from batch.gold.query import gold_source
 from batch.pipeline.manifest import Manifest, TableRun
 from batch.pipeline.plan import table_names
 from batch.silver.shape import fingerprint
+from batch.storage.chains import objects_from
 from batch.storage.objects import ObjectFolder
 from batch.storage.paths import Lake
 from config.definition import Definition, Table
-from streams.model.archive_chain import LAST_OFFSET, ChainBrokenError, before_object, start_of, walk
+from streams.model.archive_chain import LAST_OFFSET, ChainBrokenError, walk
 from streams.topics import topic_under
 
 FolderAt = Callable[[str], ObjectFolder]
 """A function that opens the folder at the given URI of the object storage."""
 
 _COMMIT: Final = re.compile(r"\d{20}\.json")
-_BACK: Final = 1_000_000
-"""How many offsets before the position the listing of archive objects starts.
-
-If none of the listed objects starts at or before the position, all objects are listed."""
 
 
 def find_up_to_date(
@@ -125,19 +122,6 @@ class _UpToDateCheck:
 
 def _ends(chain: ObjectFolder, position: int) -> bool:
     """Return whether the chain ends before `position`: all offsets in its archive objects are lower."""
-    by_start = dict(_objects(chain, position))
+    by_start = objects_from(chain, position)
     pieces = walk(by_start, lambda start: int(chain.metadata(by_start[start])[LAST_OFFSET]), position=position)
     return next(pieces, None) is None
-
-
-def _objects(chain: ObjectFolder, position: int) -> Iterator[tuple[int, str]]:
-    """Yield start offset and name of each object that may have offsets from `position` on, and of some earlier ones."""
-    first = max(0, position - _BACK)
-    names = chain.names(after=_text(first))
-    if first and not any((start := start_of(name)) is not None and start <= position for name in names):
-        names = chain.names()
-    return ((start, name) for name in names if (start := start_of(name)) is not None)
-
-
-def _text(start: int) -> str:
-    return before_object("", 0, start).rpartition("/")[2]

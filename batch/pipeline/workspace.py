@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -67,17 +67,6 @@ class Workspace:
         """Return an unchanged outcome for each table if there is no new input since `previous`, else None."""
         return find_up_to_date(previous, self.definition, self.lake, lambda uri: object_folder(uri, self.store))
 
-    def results(self, redis: Redis, say: Say) -> Results:
-        """Return the results of Gold that are also published elsewhere."""
-        return Results(
-            plans=gold.plans(self.definition),
-            lake=self.lake,
-            root=self.settings.processed,
-            store=self.store,
-            redis=redis,
-            say=say,
-        )
-
     def raw_records(self, say: Say) -> RawRecords | None:
         """Return the files with the raw records of the dataset; None if its definition names no folder for them."""
         if self.definition.raw_records is None:
@@ -91,16 +80,30 @@ class Workspace:
             say=say,
         )
 
-    def publish(self, manifest: Manifest, redis: Redis, say: Say) -> None:
-        """Publish what other programs read outside the lake's tables, after a run.
+    def publisher(self, redis: Redis, say: Say) -> Callable[[Manifest], None]:
+        """Return a function that publishes, after a run, what other programs read outside the lake's tables.
 
-        Raises:
-            BatchError: the object storage cannot be reached, a result has too many rows, or the archive has a gap.
+        It remembers what it has seen, so that a service does not look at all of it again in each cycle. It raises
+        BatchError if the object storage cannot be reached, a result has too many rows, or the archive has a gap.
         """
-        self.results(redis, say).publish(manifest)
+        marks: dict[str, tuple[str, int, str]] = {}
         raw = self.raw_records(say)
-        if raw is not None:
-            raw.follow()
+
+        def publish(manifest: Manifest) -> None:
+            results = Results(
+                plans=gold.plans(self.definition),  # each time, because the files may have changed
+                lake=self.lake,
+                root=self.settings.processed,
+                store=self.store,
+                redis=redis,
+                say=say,
+                marks=marks,
+            )
+            results.publish(manifest)
+            if raw is not None:
+                raw.follow()
+
+        return publish
 
     def is_empty(self) -> bool:
         """Return whether the lake is empty, that is, no run has written a manifest yet."""

@@ -178,14 +178,18 @@ class Comparer:
         waits = set(stale) if pending.is_all else pending.keys & set(stale)
         if manifest.progress.get(silver, {}).get("bronze") != manifest.versions.get(bronze):
             waits |= landed  # Bronze has these rows, and the next run will process them
-        quarantined = self.lookup.quarantined(table, landed - waits)
-        known = Explained(is_all=pending.is_all, keys=pending.keys | waits, rows=pending.rows)
+        too_large = self.lookup.too_large(table, lacking)
+        waits -= too_large
+        quarantined = self.lookup.quarantined(table, landed - waits) | (too_large & set(stale))
+        known = Explained(is_all=pending.is_all, keys=(pending.keys - too_large) | waits, rows=pending.rows)
         self._pending[table.name] = self.lookup.with_values(table, known, manifest)
         self._in_quarantine[table.name] = self.lookup.with_values(table, Explained(keys=quarantined), manifest)
-        arriving = set(lacking) if pending.is_all else pending.keys & set(lacking)
+        arriving = (set(lacking) if pending.is_all else pending.keys & set(lacking)) - too_large
+        without_key = self.lookup.without_key(table)
+        note = f"(without {without_key:,} rows that have NULL in their key)" if without_key else ""
         return [
-            _finding(bronze, table.key, compared[bronze], behind=arriving),
-            _finding(silver, table.key, compared[silver], behind=waits, quarantined=quarantined),
+            _finding(bronze, table.key, compared[bronze], behind=arriving, quarantined=too_large, note=note),
+            _finding(silver, table.key, compared[silver], behind=waits, quarantined=quarantined, note=note),
         ]
 
     def _gold_finding(self, plan: GoldPlan, manifest: Manifest, compared: Mapping[str, Comparisons]) -> Finding:
@@ -211,7 +215,13 @@ def _second_comparison(subject: Subject, manifest: Manifest, first: Difference |
 
 
 def _finding(
-    name: str, key: Sequence[str], compared: Comparisons, *, behind: Collection[str], quarantined: Collection[str] = ()
+    name: str,
+    key: Sequence[str],
+    compared: Comparisons,
+    *,
+    behind: Collection[str],
+    quarantined: Collection[str] = (),
+    note: str = "",
 ) -> Finding:
     if compared.first is None:
         return Finding(name=name, key=key, source_rows=0, lake_rows=0, note="(does not exist yet)", is_behind=True)
@@ -223,4 +233,5 @@ def _finding(
         rows=compared.second,
         behind=behind,
         quarantined=quarantined,
+        note=note,
     )

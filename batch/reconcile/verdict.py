@@ -38,7 +38,7 @@ class Finding:
         key: names of the key columns.
         rows: rows that differ, by key.
         behind: keys of rows whose difference is explained by a pending change.
-        quarantined: keys of rows that a quality rule keeps out of Silver.
+        quarantined: keys of rows that are in the quarantine, by a quality rule or because they are too large.
         note: a remark for the report.
         is_behind: whether the whole table is behind, because it does not exist yet.
         is_compared: whether there was something to compare the table with.

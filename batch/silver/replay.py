@@ -110,7 +110,8 @@ def _tried(checked: DataFrame, count: int, table: Table, context: RunContext) ->
     progress = target.progress()
     flagged = with_cross_row_rules(checked, table, context, target, count)
     found = rules.tally(Rows.of(flagged), table)
-    rules.stop_if_failed(found, flagged, table, target.at())
+    if any(name in found.broken for name in rules.rules_with(table, "fail")):
+        rules.stop_if_failed(found, _not_deleted_since(flagged, table, context), table, target.at())
     passed = flagged.where(~rules.is_quarantined(table))
     named = passed.select(F.lit(table.name).alias("table"), F.col("_key").alias("key"), "_sequence", "_origin")
     leaving = Rows.of(named.distinct()).collect_if_small()

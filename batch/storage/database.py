@@ -13,15 +13,20 @@ from config.engines.faults import EngineError
 
 
 @contextlib.contextmanager
-def connected(settings: SourceSettings, database: str, schema: str | None = None) -> Iterator[Connection]:
-    """Yield a database connection for reading, with autocommit and time zone UTC.
+def connected(
+    settings: SourceSettings, database: str, schema: str | None = None, *, autocommit: bool = True
+) -> Iterator[Connection]:
+    """Yield a database connection for reading, with time zone UTC.
+
+    Args:
+        autocommit: whether each statement is a transaction.
 
     Raises:
         BatchError: the server does not answer in three attempts, rejects the login or a statement, or lacks something.
     """
     engine = engine_for(settings)
     connection = with_tries(
-        lambda: engine.connect(settings, database, schema, autocommit=True), layer="source", table=""
+        lambda: engine.connect(settings, database, schema, autocommit=autocommit), layer="source", table=""
     )
     try:
         yield connection

@@ -117,6 +117,7 @@ class Engine(ABC):
         settings: group of settings with address and login.
         errors: base class of the driver's errors.
         kinds: names of the database's types that can be read as each logical type.
+        unbounded: names of the database's types whose values may be long, from some ten thousand bytes to gigabytes.
         locking: end of a query that waits for changes that are being committed.
     """
 
@@ -127,6 +128,7 @@ class Engine(ABC):
     errors: ClassVar[type[Exception]]
     words: ClassVar[Words]
     kinds: ClassVar[Mapping[LogicalType, Collection[str]]]
+    unbounded: ClassVar[Collection[str]]
     locking: ClassVar[str]
 
     def login(self, environment: Mapping[str, str] | None = None) -> SourceSettings:
@@ -216,6 +218,10 @@ class Engine(ABC):
     @abstractmethod
     def value(self, column: Column) -> str:
         """Return an expression for a value's canonical text (`batch.storage.canonical`); NULL stays NULL."""
+
+    @abstractmethod
+    def size(self, column: Column) -> str:
+        """Return an expression for the number of bytes of a value of an unbounded type; NULL stays NULL."""
 
     @abstractmethod
     def row(self, columns: Sequence[Column]) -> str:

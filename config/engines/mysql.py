@@ -95,6 +95,7 @@ class MySQL(Engine):
         r"|Lost connection to|Can't connect to|Socket error during",
     )
     kinds = _KINDS
+    unbounded = frozenset({"text", "mediumtext", "longtext", "json"})
 
     def opened(self, settings: SourceSettings, database: str | None, schema: str | None, *, autocommit: bool) -> Any:
         return MySQLConnection(
@@ -192,6 +193,9 @@ class MySQL(Engine):
     def value(self, column: Column) -> str:
         text = _VALUES.get(column.type, "CAST({0} AS CHAR)").format(self.quoted(column.source_name))
         return f"NULLIF({text}, '{_ZEROS[column.type]}')" if column.zero_is_null else text
+
+    def size(self, column: Column) -> str:
+        return f"LENGTH({self.quoted(column.source_name)})"
 
     def row(self, columns: Sequence[Column]) -> str:
         texts = map(self.value, columns)

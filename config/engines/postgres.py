@@ -18,7 +18,7 @@ from config.definition import Column
 from config.engines.base import SHORT_LOCK_WAIT_S, Clock, Connection, Engine, SourceSettings
 from config.engines.faults import EngineError, Fault, Words
 from config.engines.postgres_connection import DEFAULT_SCHEMA, LOCK_WAIT_S, opened_postgres
-from config.engines.postgres_types import KINDS, value_text
+from config.engines.postgres_types import KINDS, UNBOUNDED, size_text, value_text
 from config.tls import libpq_options
 
 HEARTBEAT_TABLE: Final = "millrace_heartbeat"
@@ -82,6 +82,7 @@ class Postgres(Engine):
         r"|PSQLException: (Connection to|The connection attempt failed|An I/O error|FATAL: the database system)",
     )
     kinds = KINDS
+    unbounded = UNBOUNDED
 
     def opened(self, settings: SourceSettings, database: str | None, schema: str | None, *, autocommit: bool) -> Any:
         place = {"host": settings.host, "port": settings.port, "user": settings.user, "password": settings.password}
@@ -188,6 +189,9 @@ class Postgres(Engine):
 
     def value(self, column: Column) -> str:
         return value_text(column, self.quoted(column.source_name))
+
+    def size(self, column: Column) -> str:
+        return size_text(column, self.quoted(column.source_name))
 
     def row(self, columns: Sequence[Column]) -> str:
         values = (f"COALESCE(char_length({text}) || ':' || ({text}), '-')" for text in map(self.value, columns))

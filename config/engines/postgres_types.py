@@ -55,6 +55,9 @@ KINDS: Final = {
 }
 """Names of PostgreSQL's types, as in `pg_type`, that can be read as each logical type."""
 
+UNBOUNDED: Final = {"text", "varchar", "citext", "json", "jsonb", "xml", "bytea", *KINDS[LogicalType.ARRAY]}
+"""Types whose values may have up to a gigabyte."""
+
 REFUSED: Final = {
     "timetz": "the connector turns it into UTC, so its zone is lost: use timestamptz",
     "bit": "the connector writes its bits as base64: use boolean, or bytea",
@@ -70,6 +73,13 @@ REFUSED: Final = {
 """Types that are refused, and why; ranges, composite types and others have no reason of their own here."""
 
 CURE: Final = "leave the column out of the definition, or add a generated column of another type"
+
+
+def size_text(column: Column, name: str) -> str:
+    """Return an expression for the number of bytes of a column's canonical text, as a bigint."""
+    if column.type is LogicalType.BINARY:
+        return f"2 * octet_length({name})::bigint"
+    return f"octet_length({name}::text)::bigint"
 
 
 def value_text(column: Column, name: str) -> str:

@@ -15,6 +15,7 @@ from stack.artifacts.lake.jars import fetch_lake_jars
 from stack.job import Job
 from stack.local import Stack
 from stack.ports import free_ports
+from tests.support.lake.jdbc_source import database, details, orders, shop  # noqa: F401 - fixtures
 from tests.support.stacks import stack_with_postgres
 
 

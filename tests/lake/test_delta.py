@@ -169,6 +169,17 @@ def test_without_newer_commits_there_are_no_changes(spark: SparkSession, table: 
     assert changes.frame.collect() == []
 
 
+def test_changes_since_a_column_had_another_type_are_none(spark: SparkSession, table: LakeTable) -> None:
+    large = small_frame(spark, [(1, 5_000_000_000)], "id INT, text BIGINT")
+    first = table.append(large, run_id="r1", progress={}, properties=CHANGE_FEED)
+    second = table.replace(small_frame(spark, [(1, 7)], "id INT, text INT"), run_id="r2", progress={})
+    assert table.changed_since(first.version) is None
+    table.append(small_frame(spark, [(2, 8, "c")], "id INT, text INT, more STRING"), run_id="r3", progress={})
+    changes = table.changed_since(second.version)
+    assert changes is not None
+    assert [(row["id"], row["more"]) for row in changes.frame.collect()] == [(2, "c")]
+
+
 @pytest.mark.nightly  # test_gold loses a feed on every push
 def test_changes_that_were_not_kept_or_are_gone_are_none(spark: SparkSession, table: LakeTable) -> None:
     first = table.append(numbers(spark, (1, "a")), run_id="r1", progress={})

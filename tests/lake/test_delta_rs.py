@@ -6,6 +6,7 @@ Method: real Delta tables in temporary folders, each asked by Spark for what del
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ def test_a_merge_gives_the_table_the_counts_and_the_feed_that_spark_gives(
     first, second = merge(here, few(news)), merge(by_spark, news)
     assert (writers(here)[-1], writers(by_spark)[-1]) == ("delta-rs", "spark")
     assert content(here) == content(by_spark)
-    assert first == second
+    assert replace(first, files=0) == replace(second, files=0), "each engine chooses its own number of files"
     assert here.progress() == {"done": 1}
     feeds = [found.frame for table in (here, by_spark) if (found := table.changed_since(1)) is not None]
     names = ["Id", "text", "day", "_change_type"]

@@ -81,6 +81,10 @@ def test_files_of_older_versions_are_deleted_and_those_of_a_commit_in_progress_s
         "INSERT INTO t SELECT 1",
         "SET x = 1",
         "SELECT 1) UNION (DELETE",
+        "SELECT TRANSFORM(1) USING 'rm -r /tmp/t' AS (a STRING)",
+        "WITH a AS (FROM (SELECT 1 AS b) MAP b USING 'rm' AS (c)) SELECT * FROM a",
+        "SELECT (SELECT max(reflect('java.lang.System', 'exit', 1)))",
+        "BEGIN DELETE FROM t; END",
     ],
 )
 def test_a_statement_that_could_change_a_table_is_refused(spark: SparkSession, statement: str) -> None:
@@ -89,7 +93,13 @@ def test_a_statement_that_could_change_a_table_is_refused(spark: SparkSession, s
 
 
 def test_queries_of_any_form_are_run(spark: SparkSession) -> None:
-    for query in ("SELECT 1;", "WITH a AS (SELECT 1 AS n) SELECT * FROM a ORDER BY n -- last", "VALUES (1)", "TABLE t"):
+    for query in (
+        "SELECT 'ScriptTransformation', 'reflect('",
+        "SELECT 1;",
+        "WITH a AS (SELECT 1 AS n) SELECT * FROM a ORDER BY n -- last",
+        "VALUES (1)",
+        "TABLE t",
+    ):
         check_read_only(spark, query)
     with pytest.raises(BatchError, match="only queries"):
         check_read_only(spark, "TRUNCATE TABLE t")

@@ -109,6 +109,15 @@ def test_what_the_source_has_deleted_stays_deleted_without_its_tombstone(lake: L
     assert {rule for rule, _ in left(lenient)} == {"type(quantity)"}
 
 
+def test_a_deleted_row_that_broke_a_failing_rule_stops_no_replay(spark: SparkSession, tmp_path: Path) -> None:
+    lake = LocalLake(spark, tmp_path, lines_under(Range(column="quantity", min=1, action="fail")))
+    lake.land([line("a", 1, 1, quantity=0), line("a", 1, 2, "d"), line("a", 2, 3)])
+    lake.refine("order_details")
+    lake.context().table("silver", "order_details").remove("_deleted", run_id="maintain")
+    assert replayed(lines_of(lake), lake.context()).rejected == {"range(quantity)": 1}
+    assert (quantities(lake), left(lake)) == ({(2, 1)}, [("range(quantity)", "t/0/1")])
+
+
 def test_a_row_whose_parent_comes_later_leaves_the_quarantine_by_itself(spark: SparkSession, tmp_path: Path) -> None:
     rule = Reference(column="order_id", table="orders", action="quarantine")
     lake = LocalLake(spark, tmp_path, lines_under(rule, Range(column="quantity", min=1, action="quarantine")))

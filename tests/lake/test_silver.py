@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -224,9 +225,43 @@ def test_a_wider_type_changes_the_metadata_alone(spark: SparkSession, lake: Loca
     assert wider.quarantined() == []
 
 
-def _with_quantity(type_: LogicalType) -> Definition:
-    table = SHOP.table("order_details")
-    columns = tuple(msgspec.structs.replace(c, type=type_) if c.name == "quantity" else c for c in table.columns)
+@pytest.mark.nightly  # the next test narrows a type on every push, in Silver alone
+def test_rows_of_before_and_after_a_wider_type_change_alike_until_it_is_narrow_again(
+    spark: SparkSession, lake: LocalLake, tmp_path: Path
+) -> None:
+    large, shown = 5_000_000_000, ["fact_order_products"]
+    lake.run([order("a", 1), *(line("a", number, number + 1) for number in range(1, 5))], only=shown)
+    wider = LocalLake(spark, tmp_path, _with_quantity(LogicalType.BIGINT))
+    wider.run([line("a", 5, 6, quantity=large)], only=shown)
+    third = wider.run([line("a", 1, 8, quantity=9), line("a", 2, 9, "d"), line("a", 7, 10, quantity=large)], only=shown)
+    assert {third[name].rows_written for name in ("order_details", *shown)} == {3}
+    assert _quantities(wider) == [{(1, 9), (3, 1), (4, 1), (5, large), (7, large)}] * 2
+    narrower = LocalLake(spark, tmp_path, SHOP)
+    fourth = narrower.run(only=shown)
+    assert fourth["order_details"].rejected == {"type(quantity)": 2}
+    assert "not to wider ones: quantity from bigint to int" in fourth["order_details"].note
+    assert {dict(frame.dtypes)["quantity"] for frame in _frames(narrower)} == {"int"}
+    assert _quantities(narrower) == [{(1, 9), (3, 1), (4, 1)}] * 2
+    assert {row["rule"] for row in narrower.quarantined()} == {"type(quantity)"}
+
+
+def test_decimals_with_more_digits_than_a_narrower_type_are_set_aside(
+    lake: LocalLake, spark: SparkSession, tmp_path: Path
+) -> None:
+    amounts = ("1.25", "123456.78", "2.125", "3.0000")
+    wide, narrow = (_with_quantity(LogicalType.DECIMAL, precision, scale) for precision, scale in ((12, 4), (6, 2)))
+    changes = [line("a", at, at, quantity=amount) for at, amount in enumerate(amounts, 1)]
+    first = LocalLake(spark, tmp_path, wide)
+    first.land(changes)
+    assert first.refine("order_details")["order_details"].rows_written == 4
+    second = LocalLake(spark, tmp_path, narrow).refine("order_details")["order_details"]
+    assert (second.rows_written, second.rejected["type(quantity)"]) == (2, 2)
+    assert lake.live("order_details", "product_id", "quantity") == {(1, Decimal("1.25")), (4, Decimal("3.00"))}
+
+
+def _with_quantity(type_: LogicalType, precision: int | None = None, scale: int | None = None) -> Definition:
+    table, more = SHOP.table("order_details"), {"type": type_, "precision": precision, "scale": scale}
+    columns = tuple(msgspec.structs.replace(c, **more) if c.name == "quantity" else c for c in table.columns)
     changed = msgspec.structs.replace(table, columns=columns)
     return msgspec.structs.replace(SHOP, tables=tuple(changed if t.name == table.name else t for t in SHOP.tables))
 

@@ -26,9 +26,13 @@ from ops.mysql_schema import reference_warning
 
 LAKE_COLUMNS: Final = {
     "year", "month", "day", "_op", "_sequence", "_committed_at", "_landed_at", "_run_id", "_row_hash", "_origin",
-    "_rest", "_deleted", "_change_type", "_commit_version", "_commit_timestamp",
+    "_rest", "_deleted", "_change_type", "_commit_version", "_commit_timestamp", "_problem", "_is_tombstone", "_names",
+    "_key", "_value", "_row", "_more", "_violations", "_rank",
 }  # fmt: skip
-"""Columns that the lake adds to every table."""
+"""Columns that the lake adds to every table, also those that exist only while rows are processed."""
+
+LAKE_PREFIXES: Final = ("_there_", "_asked_")
+"""Beginnings of the names of further such columns."""
 
 NO_KEY: Final = (
     "has no primary key to identify its rows: add one to the table, or write the table into the definition with feed "
@@ -111,7 +115,7 @@ def _left_out(table: ForeignTable, dialect: Dialect, unwanted: Collection[str]) 
             found[column.name] = "by --leave-out-columns"
         elif dialect.typed(column) is None:
             found[column.name] = f"type {column.column_type} is not supported"
-        elif column.name.lower() in LAKE_COLUMNS:
+        elif _is_reserved(column.name):
             found[column.name] = "the lake adds a column of this name to every table"
         elif not _is_identifier(column.name):
             found[column.name] = _wrong_name(column.name)
@@ -138,7 +142,7 @@ def table_faults(table: ForeignTable, dialect: Dialect = MYSQL, feed: str = "jdb
             found.append(f"column {column.name}: type {column.column_type} is not supported")
         elif column.name in table.key and dialect.typed(column) == {"type": LogicalType.DOUBLE}:
             found.append(f"column {column.name}: a key of type {column.column_type} can't be compared exactly")
-        if column.name.lower() in LAKE_COLUMNS:
+        if _is_reserved(column.name):
             found.append(f"column {column.name}: the lake adds a column of this name to every table")
     return found or _definition_errors(table, dialect)
 
@@ -209,6 +213,10 @@ def _definition_errors(table: ForeignTable, dialect: Dialect) -> list[str]:
 
 def _wrong_name(name: str) -> str:
     return f"the name {name!r} has characters other than A–Z, a–z, 0–9 and _, or is too long"
+
+
+def _is_reserved(name: str) -> bool:
+    return name.lower() in LAKE_COLUMNS or name.lower().startswith(LAKE_PREFIXES)
 
 
 def _is_identifier(name: str) -> bool:

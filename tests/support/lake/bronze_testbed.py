@@ -19,7 +19,7 @@ from batch.storage.paths import Lake
 from config.dataset import load_definition
 from config.definition import Definition, Table
 from config.engines.base import SourceSettings
-from config.settings import LakeSettings
+from config.settings import ROW_MAX_BYTES, LakeSettings
 from tests.support.lake.delta_rows import delta_rows
 
 DEFINITION = load_definition("project_db")
@@ -45,11 +45,12 @@ def run_context(
     *,
     definition: Definition = DEFINITION,
     database: SourceSettings | None = None,
+    row_max_bytes: int = ROW_MAX_BYTES,
     **more: Any,
 ) -> RunContext:
     """Create the context of a new run on a lake in a local folder; `more` sets further fields."""
     root = f"file://{folder}"
-    settings = {"WINDOW_SAFETY_S": "0", "WINDOW_OVERLAP_S": "60"}
+    settings = {"WINDOW_SAFETY_S": "0", "WINDOW_OVERLAP_S": "60", "LAKE_ROW_MAX_BYTES": str(row_max_bytes)}
     return RunContext(
         spark=spark,
         lake=Lake(bronze=f"{root}/bronze", silver=f"{root}/silver", gold=f"{root}/gold"),

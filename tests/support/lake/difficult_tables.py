@@ -44,7 +44,7 @@ def _wide(type_: str, count: int = 300) -> str:
 MARIADB: Final = (
     DifficultTable(
         name="big_key",
-        difficulty="a key beyond the signed 64 bits",
+        difficulty="a key beyond the signed 64 bits, whose row is put into the quarantine",
         columns="id BIGINT UNSIGNED PRIMARY KEY, n BIGINT UNSIGNED",
         rows="(18446744073709551615, 18446744073709551614), (0, NULL)",
     ),
@@ -178,8 +178,15 @@ MARIADB: Final = (
     DifficultTable(
         name="reserved",
         difficulty="columns named like those of the lake, which are left out alone",
-        columns="id INT PRIMARY KEY, `year` INT, _rest INT, _sequence INT, n INT",
-        rows="(1, 2, 3, 4, 5)",
+        columns="id INT PRIMARY KEY, `year` INT, _rest INT, _sequence INT, _key INT, n INT",
+        rows="(1, 2, 3, 4, 5, 6)",
+    ),
+    DifficultTable(
+        name="alike",
+        difficulty="a key and columns named like those of the program's queries",
+        columns="version INT PRIMARY KEY, k INT, d INT, t INT, s INT, size INT, `table` INT, _position INT, "
+        "reason TEXT",
+        rows="(1, 2, 3, 4, 5, 6, 7, 8, 'r'), (2, 3, 4, 5, 6, 7, 8, 9, NULL)",
     ),
     DifficultTable(name="nothing", difficulty="no rows", columns="id INT PRIMARY KEY, n INT"),
     DifficultTable(name="lone_key", difficulty="no column but the key", columns="id INT PRIMARY KEY", rows="(1), (2)"),
@@ -191,6 +198,12 @@ MARIADB: Final = (
         difficulty="a text of 8 MB",
         columns="id INT PRIMARY KEY, t LONGTEXT",
         rows="(1, REPEAT('ü', 4194304)), (2, 'short')",
+    ),
+    DifficultTable(
+        name="huge_text",
+        difficulty="a text of 200 MB, which is put into the quarantine with its size",
+        columns="id INT PRIMARY KEY, t LONGTEXT",
+        rows="(1, REPEAT('x', 209715200)), (2, 'short')",
     ),
     DifficultTable(
         name="cursors",
@@ -303,8 +316,15 @@ POSTGRES: Final = (
     DifficultTable(
         name="reserved",
         difficulty="columns named like those of the lake, which are left out alone",
-        columns='id int PRIMARY KEY, "year" int, _rest int, _sequence int, n int',
-        rows="(1, 2, 3, 4, 5)",
+        columns='id int PRIMARY KEY, "year" int, _rest int, _sequence int, _key int, n int',
+        rows="(1, 2, 3, 4, 5, 6)",
+    ),
+    DifficultTable(
+        name="alike",
+        difficulty="a key and columns named like those of the program's queries",
+        columns='version int PRIMARY KEY, k int, d int, t int, s int, size int, "table" int, _position int, '
+        "reason text",
+        rows="(1, 2, 3, 4, 5, 6, 7, 8, 'r'), (2, 3, 4, 5, 6, 7, 8, 9, NULL)",
     ),
     DifficultTable(
         name="parted",
@@ -323,6 +343,12 @@ POSTGRES: Final = (
         difficulty="a text of 8 MB",
         columns="id int PRIMARY KEY, t text",
         rows="(1, repeat('ü', 4194304)), (2, 'short')",
+    ),
+    DifficultTable(
+        name="huge_text",
+        difficulty="a text of 200 MB, which is put into the quarantine with its size",
+        columns="id int PRIMARY KEY, t text",
+        rows="(1, repeat('x', 209715200)), (2, 'short')",
     ),
     DifficultTable(
         name="cursors",

@@ -37,13 +37,14 @@ def failing(layer: str, table: str, error: Exception) -> Step:
 
 
 class RunTestbed:
-    """A runner with its manifests, its Redis and its printed lines."""
+    """A runner with its manifests, its Redis, its printed lines, and the manifests that were published."""
 
     def __init__(self, folder: Path) -> None:
         self.redis = FakeRedis()
         self.said = Lines()
         self.manifests = Manifests(LocalFolder(folder / "runs"))
         self.steps: list[Step] = []
+        self.published: list[Manifest] = []
         self.runner = self.quiet(is_quiet=False)
 
     def quiet(self, *, is_quiet: bool) -> Runner:
@@ -55,6 +56,7 @@ class RunTestbed:
             plan=lambda run_id, started: list(self.steps),
             say=self.said.say,
             is_quiet=is_quiet,
+            publish=self.published.append,
         )
 
     @property

@@ -24,7 +24,7 @@ from batch.__main__ import main
 from batch.console.conditions import Comparison, filter_of, parsed_condition
 from batch.delta.published import PublishedTable
 from batch.errors import BatchError
-from batch.pipeline.export import STATE, SUCCESS, Request, State, export
+from batch.pipeline.export import STATE, SUCCESS, Request, State, begun, export
 from batch.pipeline.manifest import Manifest, Manifests, new_run_id
 from batch.storage.objects import LocalFolder
 from config.settings import ObjectStoreSettings
@@ -56,9 +56,11 @@ def table(tmp_path: Path) -> PublishedTable:
 
 def exported(table: PublishedTable, folder: Path, where: str = "", kind: str = "parquet", **changes: Any) -> State:
     condition = filter_of(parsed_condition(where), table.schema) if where else None
-    names, parts = changes.pop("columns", table.schema.names), table.parts()
-    request = Request(table="silver/t", mark=table.mark, columns=names, where=where, format=kind, parts=len(parts))
-    return export(parts, condition, request, LocalFolder(folder), lambda line: None)
+    names = changes.pop("columns", table.schema.names)
+    request = Request(table="silver/t", mark=table.mark, columns=names, where=where, format=kind)
+    state = begun(request, LocalFolder(folder))
+    export(table.parts(), condition, state, LocalFolder(folder), lambda line: None)
+    return state
 
 
 def ids(folder: Path) -> list[int]:
@@ -112,13 +114,11 @@ class Killed(LocalFolder):
 
 @pytest.mark.parametrize("writes", range(8))
 def test_an_export_that_was_killed_anywhere_goes_on(table: PublishedTable, tmp_path: Path, writes: int) -> None:
-    parts = table.parts()
-    request = Request(
-        table="silver/t", mark=table.mark, columns=table.schema.names, where="", format="parquet", parts=len(parts)
-    )
+    request = Request(table="silver/t", mark=table.mark, columns=table.schema.names, where="", format="parquet")
     out = tmp_path / "out"
+    folder = Killed(out, writes)
     with pytest.raises(KeyboardInterrupt):
-        export(parts, None, request, Killed(out, writes), lambda line: None)
+        export(table.parts(), None, begun(request, folder), folder, lambda line: None)
     assert not (out / SUCCESS).exists()
     state = exported(table, out)
     assert ids(out) == [*range(1, 31)]

@@ -13,6 +13,7 @@ import pytest
 from pyspark.errors import AnalysisException, SparkRuntimeException
 
 from batch.console.logs import logged
+from batch.console.values import without_values
 from batch.context import LayerResult
 from batch.pipeline.report import print_outcome
 from batch.pipeline.runner import Step
@@ -39,6 +40,18 @@ def test_a_run_that_ends_after_a_later_one_takes_nothing_back(testbed: RunTestbe
     assert testbed.manifests.last(1)[0].versions == {"bronze/orders": 2, "bronze/customers": 2}
 
 
+def test_idle_runs_of_a_service_publish_what_the_last_manifest_names(testbed: RunTestbed) -> None:
+    runner = testbed.quiet(is_quiet=True)
+    runner.run()
+    assert testbed.published == [], "there is no manifest yet"
+    testbed.steps = [step("gold", "fact_orders", 1, 1)]
+    first = runner.run().manifest
+    testbed.steps = [step("gold", "fact_orders", 1)]
+    runner.run()
+    assert testbed.published == [first, first]
+    assert testbed.newest() == first
+
+
 def test_a_fact_is_published_only_with_its_dimensions(testbed: RunTestbed) -> None:
     def fact(version: int) -> Step:
         return dataclasses.replace(step("gold", "fact_orders", version, 1), refers_to=frozenset({"gold/dim_customer"}))
@@ -63,6 +76,14 @@ def test_a_fact_is_published_only_with_its_dimensions(testbed: RunTestbed) -> No
         "[CANNOT_PARSE_TIMESTAMP] Text 'Canary' could not be parsed at index 0",
         "java.lang.NumberFormatException: For input string: 'Canary'",
         "Arrow error: Cast error: Cannot cast string 'Canary' to value of Int32 type",
+        "Arrow error: Cast error: Can't cast value Canary to type Int32",
+        "[CONVERSION_INVALID_INPUT] The value 'O'Canary of\nit' (base64) to \"BINARY\" is invalid. SQLSTATE: 22018",
+        "[INVALID_URL] The url is invalid: Canary of\nsomewhere. Use `try_parse_url` instead. SQLSTATE: 22P02",
+        "[DUPLICATED_MAP_KEY] Duplicate map key Canary was found, please check the input data. SQLSTATE: 23505",
+        '[INVALID_FORMAT.MISMATCH_INPUT] The format is invalid: 999. The input "STRING" Canary. SQLSTATE: 42601',
+        "[USER_RAISED_EXCEPTION] Canary SQLSTATE: P0001",
+        "[MALFORMED_RECORD_IN_PARSING] Malformed records: [null]. SQLSTATE: 22023\n\tat a.B.c(B.java:1)\n"
+        "Caused by: a.JsonParseException: Unrecognized token 'Canary\nof': was expecting true\n\tat a.B.c(B.java:1)",
     ],
 )
 def test_an_error_never_quotes_a_value_of_a_row(testbed: RunTestbed, tmp_path: Path, text: str) -> None:
@@ -75,6 +96,15 @@ def test_an_error_never_quotes_a_value_of_a_row(testbed: RunTestbed, tmp_path: P
     for place in (logs, written, str(testbed.redis.hashes), testbed.said.text):
         assert "SparkRuntimeException" in place or "dim_customer" in place
         assert "Canary" not in place
+
+
+def test_the_condition_and_the_types_of_an_error_about_a_value_are_told_and_others_are_whole() -> None:
+    text = '[CAST_INVALID_INPUT] The value \'"INT" x\' of the type "STRING" cannot be cast to "DATE". SQLSTATE: 22018'
+    assert without_values(text) == '[CAST_INVALID_INPUT] of a value ("INT", "STRING", "DATE"), SQLSTATE: 22018'
+    text = (
+        "[TABLE_OR_VIEW_NOT_FOUND] The table `ordrs` cannot be found. SQLSTATE: 42P01\nCaused by: a.BException: c\n\tat"
+    )
+    assert without_values(text) == text
 
 
 def test_drift_is_kept_in_manifest_and_job_record_until_a_run_sees_none(testbed: RunTestbed) -> None:

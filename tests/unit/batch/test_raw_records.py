@@ -96,6 +96,40 @@ def test_each_record_is_there_once_as_text(house: House) -> None:
     assert house.lines[1:] == [f"  {house.folder}/raw: 1 records in 1 new files"]
 
 
+def test_a_service_lists_its_files_once_and_of_a_long_archive_the_end(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.archived({0: b"old"}, start=0)
+    house.archived({9_000_000: b"new"}, start=1)
+    house.raw.follow()
+    listed: list[tuple[str, int]] = []
+    names = LocalFolder.names
+
+    def counted(folder: LocalFolder, *, after: str = "") -> list[str]:
+        found = names(folder, after=after)
+        listed.append((folder._folder.name, len(found)))
+        return found
+
+    monkeypatch.setattr(LocalFolder, "names", counted)
+    house.archived({9_000_001: b"newer"}, start=9_000_001)
+    house.raw.follow()
+    assert listed == [(TOPICS[0], 1), ("00003", 1), (TOPICS[1], 0)]
+    assert house.values() == {0: "old", 9_000_000: "new", 9_000_001: "newer"}
+
+
+def test_what_another_process_has_written_is_not_missed_in_the_archive(house: House) -> None:
+    house.archived({0: b"0"}, start=0)
+    house.raw.follow()
+    path = house.archived({1: b"1"}, start=1)
+    House(house.folder).raw.follow()
+    path.unlink()
+    house.archived({2: b"2"}, start=2)
+    with pytest.raises(BatchError, match="has a gap"):
+        house.raw.follow()
+    house.raw.follow()
+    assert house.values() == {0: "0", 1: "1", 2: "2"}
+
+
 def test_what_was_written_before_a_kill_is_not_written_again(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     for start in range(5):
         house.archived({start: b"%d" % start}, start=start)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -15,10 +16,12 @@ from batch.pipeline.manifest import Manifest
 from batch.reconcile.buckets import Difference, Pair, key_text
 from batch.reconcile.compare import Comparer, Comparisons
 from batch.reconcile.explained import Explained
-from batch.reconcile.lookup import Lookup
-from batch.reconcile.verdict import Finding, Verdict
+from batch.reconcile.lookup import KEY_TEXT, Lookup
+from batch.reconcile.verdict import Finding, Verdict, report
 from config.dataset import load_definition
-from config.definition import Table
+from config.definition import Column, LogicalType, Table
+from config.engines.mysql import MySQL
+from config.settings import LakeSettings
 
 SHOP = load_definition("project_db")
 LINES = msgspec.structs.replace(SHOP.table("order_details"), feed="jdbc")
@@ -61,13 +64,44 @@ class FakeLookup(Lookup):
         connection: Any = Connection()
         super().__init__(workspace=nothing, spark=nothing, connection=connection, bootstrap=None)
         self._rows = rows
-        self._quarantined_keys = {LINES.name: {*quarantined}}
+        self.rows_without_key = 0
+        self._quarantined_keys = {LINES.name: dict.fromkeys(quarantined, False)}
 
     def _source_rows(self, table: Table, keys: Collection[str]) -> Any:
-        return ({"k": key, str(table.cursor): self._rows[key]} for key in keys if key in self._rows)
+        return ({KEY_TEXT: key, str(table.cursor): self._rows[key]} for key in keys if key in self._rows)
+
+    def without_key(self, table: Table) -> int:
+        return self.rows_without_key
 
     def with_values(self, table: Table, explained: Explained, manifest: Manifest) -> Explained:
         return explained
+
+
+class SizedSource:
+    """A database with rows of this table that are too large now."""
+
+    engine = MySQL()
+
+    def __init__(self, *large: str) -> None:
+        self._large = large
+
+    def rows(self, _: str) -> list[tuple[str, str, str]]:
+        return [(LINES.name, "order_id", "varchar"), (LINES.name, "note", "longtext")]
+
+    def dictionaries(self, statement: str) -> list[dict[str, str]]:
+        assert f"COALESCE(LENGTH(`note`), 0) AS size FROM `{LINES.name}`" in statement
+        return [{"k": key} for key in self._large]
+
+
+class LargeLookup(FakeLookup):
+    """A lookup in a quarantine with the rows A and B, which were too large to be read."""
+
+    def __init__(self, *large: str) -> None:
+        super().__init__({})
+        source: Any = SizedSource(*large)
+        workspace: Any = SimpleNamespace(settings=LakeSettings.read({}))
+        self.connection, self.workspace = source, workspace
+        self._quarantined_keys = {LINES.name: {A: True, B: True}}
 
 
 def findings(lookup: Lookup, *, bronze: Mapping[str, Pair], silver: Mapping[str, Pair]) -> list[Finding]:
@@ -77,7 +111,9 @@ def findings(lookup: Lookup, *, bronze: Mapping[str, Pair], silver: Mapping[str,
         f"bronze/{LINES.name}": Comparisons(first=Difference(source_rows=2, lake_rows=2), second=bronze),
         f"silver/{LINES.name}": Comparisons(first=Difference(source_rows=2, lake_rows=2), second=silver),
     }
-    return comparer._table_findings(LINES, manifest(LINES), compared)
+    note = Column(name="note", type=LogicalType.STRING, nullable=True)
+    table = msgspec.structs.replace(LINES, columns=(*LINES.columns, note))
+    return comparer._table_findings(table, manifest(LINES), compared)
 
 
 def test_a_row_of_a_table_without_a_cursor_that_bronze_has_is_not_behind() -> None:
@@ -88,6 +124,20 @@ def test_a_row_of_a_table_without_a_cursor_that_bronze_has_is_not_behind() -> No
 def test_a_row_of_a_table_without_a_cursor_that_bronze_lacks_is_behind() -> None:
     found = findings(FakeLookup({}), bronze={A: DIFFERS}, silver={A: DIFFERS})
     assert [each.verdict for each in found] == [Verdict.BEHIND, Verdict.BEHIND]
+
+
+def test_rows_with_null_in_their_key_are_not_compared_and_the_report_says_so() -> None:
+    lookup = FakeLookup({})
+    lookup.rows_without_key = 1_200
+    found = findings(lookup, bronze={}, silver={})
+    assert [each.verdict for each in found] == [Verdict.EQUAL, Verdict.EQUAL]
+    assert report(found).count("equal (without 1,200 rows that have NULL in their key)") == 2
+
+
+def test_a_row_that_is_too_large_is_quarantined_and_behind_once_it_is_smaller() -> None:
+    both = {A: DIFFERS, B: DIFFERS}
+    for found in findings(LargeLookup(A), bronze=both, silver=both):
+        assert (found.quarantined, found.behind, found.different) == ({A}, {B}, []), found.name
 
 
 def test_a_window_reads_what_changed_since_the_last_one_but_not_the_future() -> None:

@@ -17,9 +17,12 @@ import pyarrow.parquet as pq
 import pytest
 from deltalake import write_deltalake
 
+from batch.delta.published import PublishedTable
+from batch.errors import BatchError
 from batch.gold.header import parsed
+from batch.pipeline import results
 from batch.pipeline.manifest import Manifest
-from batch.pipeline.results import PART, SUCCESS, Results
+from batch.pipeline.results import HEAD, PART, SUCCESS, Results
 from batch.storage.paths import Lake
 from config.dataset import load_definition
 from config.settings import ObjectStoreSettings
@@ -40,14 +43,15 @@ class FakeRedis:
         self.values: dict[str, bytes] = {}
         self.is_away = False
 
-    def call(self, _script: object, argument: bytes) -> None:
+    def call(self, script: object, argument: bytes) -> bytes | None:
         if self.is_away:
             raise RedisAwayError("no answer")
+        if script is HEAD:
+            key, length = msgspec.msgpack.decode(argument, type=tuple[str, int])
+            return self.values.get(key, b"")[:length]
         key, value = msgspec.msgpack.decode(argument, type=tuple[str, str])
         self.values[key] = value.encode()
-
-    def get(self, key: str) -> bytes | None:
-        return self.values.get(key)
+        return None
 
 
 class House:
@@ -80,12 +84,12 @@ class House:
         write_deltalake(path, rows, mode="overwrite")
         return len(list((path / "_delta_log").glob("*.json"))) - 1
 
-    def publish(self, version: int | None) -> None:
+    def publish(self, version: int | None, run_id: str = "") -> None:
+        """Publish what the manifest of a run names; by default, each version is that of another run."""
         versions = {} if version is None else {"gold/klienci_by_country": version}
+        run_id = run_id or f"run {version}"
         self.results.publish(
-            Manifest(
-                run_id=f"run {version}", dataset="firma", started_at=NOW, ended_at=NOW, tables=[], versions=versions
-            )
+            Manifest(run_id=run_id, dataset="firma", started_at=NOW, ended_at=NOW, tables=[], versions=versions)
         )
 
 
@@ -119,6 +123,52 @@ def test_a_version_is_published_once(house: House) -> None:
     assert house.lines == []
 
 
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The versions of tables that are opened during the test."""
+    found: list[int] = []
+
+    def counted(uri: str, version: int, store: ObjectStoreSettings) -> PublishedTable:
+        found.append(version)
+        return PublishedTable(uri, version, store)
+
+    monkeypatch.setattr(results, "PublishedTable", counted)
+    return found
+
+
+def test_a_table_is_opened_once_for_each_manifest(house: House, opened: list[int]) -> None:
+    version = house.write({"Polska": 3})
+    for run_id in ("first", "first", "second", "second", "second"):
+        house.publish(version, run_id)
+    assert opened == [version, version]
+
+
+def test_a_result_that_was_lost_is_published_again_by_the_same_process(house: House, opened: list[int]) -> None:
+    version = house.write({"Polska": 3})
+    house.publish(version)
+    del house.redis.values["analytics:klienci_by_country"]
+    (house.result / SUCCESS).unlink()
+    house.publish(version)
+    assert list(house.redis.values) == ["analytics:klienci_by_country"]
+    assert (house.result / SUCCESS).exists()
+    assert opened == [version, version]
+
+
+def test_a_publication_that_failed_is_made_up_for_by_the_same_process(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise BatchError("the object storage is full")
+
+    version = house.write({"Polska": 3})
+    with monkeypatch.context() as patched:
+        patched.setattr(pq, "write_table", full)
+        with pytest.raises(BatchError, match="is full"):
+            house.publish(version)
+    house.publish(version)
+    assert pq.read_table(house.result / PART).to_pylist() == [{"kraj": "Polska", "liczba_klientow": 3}]
+
+
 def test_a_run_that_was_killed_before_the_mark_is_made_up_for(house: House) -> None:
     house.publish(house.write({"Polska": 3}))
     old = (house.result / SUCCESS).read_bytes()
@@ -133,7 +183,7 @@ def test_a_run_that_was_killed_before_the_mark_is_made_up_for(house: House) -> N
 def test_a_table_that_was_made_again_is_published_although_its_version_is_known(house: House, tmp_path: Path) -> None:
     house.publish(house.write({"Polska": 3}))
     (tmp_path / "facts" / "klienci_by_country").rename(tmp_path / "old")
-    house.publish(house.write({"Polska": 5}))
+    house.publish(house.write({"Polska": 5}), "again")
     assert pq.read_table(house.result / PART).to_pylist() == [{"kraj": "Polska", "liczba_klientow": 5}]
 
 

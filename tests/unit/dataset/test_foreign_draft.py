@@ -24,7 +24,7 @@ from config.definition import LogicalType
 from config.engines import ENGINES
 from ops.dataset.foreign.command import login, parse_address
 from ops.dataset.foreign.dialect import POSTGRES
-from ops.dataset.foreign.draft import LAKE_COLUMNS, NO_KEY, chosen_cursor, drafts
+from ops.dataset.foreign.draft import LAKE_COLUMNS, LAKE_PREFIXES, NO_KEY, chosen_cursor, drafts
 from ops.dataset.foreign.read import ForeignColumn, ForeignTable
 from ops.dataset.foreign.text import definition_text, schema_text
 from stack.errors import StackError
@@ -154,7 +154,8 @@ def test_of_two_names_that_differ_in_capitals_only_the_second_is_left_out() -> N
 
 def test_the_lakes_own_columns_are_known() -> None:
     own = {*bronze_rows.PARTITIONS, *bronze_rows._META, *META}
-    assert own | {*bronze_rows.OF_THE_CHANGE_FEED} == LAKE_COLUMNS
+    assert own | {*bronze_rows.OF_THE_CHANGE_FEED, *bronze_rows._UNDER_WAY} == LAKE_COLUMNS
+    assert bronze_rows._PREFIXES == LAKE_PREFIXES
 
 
 def test_a_url_is_taken_apart() -> None:
