@@ -28,6 +28,7 @@ from ops.connector.postgres import PostgresSource
 from ops.connector.reads import position_of, tables_read
 from ops.connector.rest import ConnectClient
 from ops.connector.settings import connector_name, connector_settings
+from ops.connector.source_columns import compared
 from ops.connector.sweep import sweep
 from ops.context import add_stack_option, definition_of, settings_environment
 from stack.errors import StackError
@@ -171,12 +172,23 @@ def _tables_read(connect: ConnectClient, name: str) -> list[str]:
 def _source_status(
     arguments: argparse.Namespace, connect: ConnectClient, definition: Definition
 ) -> tuple[list[str], bool]:
-    """Describe the slot of a PostgreSQL source; the second value is whether its changes arrive."""
-    if definition.engine != "postgres":
-        return [], True
+    """Describe the source: PostgreSQL's slot, and what differs from the definition.
+
+    The second value is whether its changes arrive as the definition says.
+    """
     environment = settings_environment(arguments)
-    epoch = running_epoch(connect, connector_name(definition.name))
-    return PostgresSource(definition, environment, connect).status_lines(epoch)
+    if definition.engine == "postgres":
+        epoch = running_epoch(connect, connector_name(definition.name))
+        lines, arrives = PostgresSource(definition, environment, connect).status_lines(epoch)
+    elif "MYSQL_HOST" in environment:
+        lines, arrives = [], True
+    else:
+        return [], True
+    try:
+        found = compared(engine_of(definition).login(environment), definition)
+    except StackError as error:  # the connector may run all the same
+        return [*lines, f"tables and columns were not compared with the definition: {error}"], arrives
+    return [*lines, *map(str, found)], arrives and not any(each.is_wrong for each in found)
 
 
 def run_signal(arguments: argparse.Namespace) -> int:

@@ -15,6 +15,7 @@ from ops.connector.postgres import reader_asked, slot_reader
 from ops.connector.read_progress import ReadProgress, Servers
 from ops.connector.rest import LITTLE, ConnectClient
 from ops.connector.settings import connector_name
+from ops.connector.source_columns import SourceComparison
 from ops.connector.sweep import has_comparable_key, sweep
 from ops.connector.watch import ConnectorWatch
 from ops.context import settings_environment
@@ -54,11 +55,15 @@ def run(arguments: argparse.Namespace, definition: Definition, settings: Connect
             _recorder(settings_environment(arguments)),
             say=_print_now,
         )
-        collector = WatchCollector(connector_name(definition.name), watch, slot, lambda: progress.tables)
+        source = SourceComparison(definition, database, _print_now)
+        collector = WatchCollector(
+            connector_name(definition.name), watch, slot, lambda: progress.tables, lambda: source.found
+        )
         with exposed(arguments.metrics, collector, error=StackError):
             while not stop.is_set():
                 watch.look()
                 progress.look()
+                source.look()
                 stop.wait(_LOOK_SECONDS)
         watch.close()
     return 0
