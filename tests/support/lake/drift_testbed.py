@@ -90,16 +90,16 @@ class DriftTestbed:
                     cursor.execute(statement)
                 connection.commit()
 
-    def source_rows_of(self, change: Change) -> list[tuple[str, ...]]:
+    def source_rows_of(self, change: Change) -> list[tuple[Any, ...]]:
         """The rows of a table in the source after its change."""
         login = engine_of(self.definition).login(self.environment)
         with connected(login, NAME, self.definition.schema) as connection:
-            return _texts(connection.rows(f"SELECT {', '.join(change.columns)} FROM {change.name}"))  # noqa: S608
+            return _by_key(connection.rows(f"SELECT {', '.join(change.columns)} FROM {change.name}"))  # noqa: S608
 
-    def warehouse_rows_of(self, change: Change) -> list[tuple[str, ...]]:
+    def warehouse_rows_of(self, change: Change) -> list[tuple[Any, ...]]:
         """The same rows in the warehouse."""
         columns = ", ".join(change.columns)
-        return _texts(self._warehouse_rows(f"SELECT {columns} FROM {NAME}.{change.table} WHERE NOT is_deleted"))  # noqa: S608
+        return _by_key(self._warehouse_rows(f"SELECT {columns} FROM {NAME}.{change.table} WHERE NOT is_deleted"))  # noqa: S608
 
     def differences(self) -> list[Difference]:
         """How the source differs from the definition, as `connector status` and `watch` say it."""
@@ -188,8 +188,8 @@ class DriftTestbed:
         self._shell.close()
 
 
-def _texts(rows: Iterable[Iterable[object]]) -> list[tuple[str, ...]]:
-    return sorted(tuple(map(str, row)) for row in rows)
+def _by_key(rows: Iterable[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    return sorted(map(tuple, rows), key=lambda row: row[0])
 
 
 @contextmanager

@@ -146,7 +146,7 @@ def test_an_order_without_a_column_that_is_counted_is_refused(column: str) -> No
 
 
 def test_a_customer_without_a_country_and_an_item_without_pieces_are_refused() -> None:
-    with pytest.raises(ValueError, match="^country: "):
+    with pytest.raises(ValueError, match="country: "):
         customer_figures("id", "country")(UPDATED, None, {"id": 1}, AT_MS, NOW_S)
-    with pytest.raises(ValueError, match="^quantity: "):
+    with pytest.raises(ValueError, match="quantity: "):
         item_figures("order_id", "quantity", late_s=600)(CREATED, None, {"order_id": "o1"}, AT_MS, NOW_S)
