@@ -1,4 +1,4 @@
-"""Which Gold tables of a dataset the lake publishes in Redis, for programs that do not read its queries."""
+"""What the lake publishes in Redis, for programs that do not read its queries: keys, and which Gold tables."""
 
 from __future__ import annotations
 
@@ -6,6 +6,12 @@ from pathlib import Path
 from typing import Final
 
 from config.definition import Definition
+
+JOBS: Final = "batch_jobs:"
+"""Beginning of the key of a dataset's last run."""
+
+COMPARISONS: Final = "batch_comparisons:"
+"""Beginning of the key of a dataset's last comparison with its source."""
 
 _MARK: Final = "-- redis: rows"
 
