@@ -1,4 +1,4 @@
-"""What the lake publishes in Redis, for programs that do not read its queries: keys, and which Gold tables."""
+"""Which Gold tables of a dataset the lake publishes in Redis, for programs that do not read its queries."""
 
 from __future__ import annotations
 
@@ -6,12 +6,6 @@ from pathlib import Path
 from typing import Final
 
 from config.definition import Definition
-
-JOBS: Final = "batch_jobs:"
-"""Beginning of the key of a dataset's last run."""
-
-COMPARISONS: Final = "batch_comparisons:"
-"""Beginning of the key of a dataset's last comparison with its source."""
 
 _MARK: Final = "-- redis: rows"
 

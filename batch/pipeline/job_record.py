@@ -21,7 +21,7 @@ import msgspec
 
 from batch.pipeline.lease import Caller
 from batch.pipeline.manifest import TableRun
-from config.results import COMPARISONS, JOBS
+from streams.adapters.lake_keys import COMPARISONS, JOBS
 from streams.adapters.redis import RedisAwayError, Script
 
 log = logging.getLogger(__name__)

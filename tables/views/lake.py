@@ -15,7 +15,7 @@ from typing import Any, Final
 import msgspec
 from mode import Service
 
-from config.results import COMPARISONS, JOBS
+from streams.adapters.lake_keys import COMPARISONS, JOBS
 from streams.adapters.redis import RedisAwayError, Script, ScriptCaller
 from streams.runtime.web.dashboard.html import Markup, table
 from streams.runtime.web.dashboard.verdict import clock
