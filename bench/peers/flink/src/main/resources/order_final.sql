@@ -1,5 +1,5 @@
 -- An order joined with its product lines, when there are as many as it has to have. {name} is an argument of the program.
--- Flink writes an order again when a row of it changes afterwards; the input of the benchmark has no such rows.
+-- Flink writes an order again when a row of it changes afterwards. The benchmark has no such rows.
 
 CREATE TABLE orders (
   id STRING,

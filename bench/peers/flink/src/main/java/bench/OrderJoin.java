@@ -54,7 +54,7 @@ public final class OrderJoin {
         TableEnvironment tables = TableEnvironment.create(
                 EnvironmentSettings.newInstance().inStreamingMode().withConfiguration(settings(given)).build());
         TableResult job = null;
-        for (String statement : sql(given).strip().split(";\\s*")) {
+        for (String statement : sql(given).strip().split("(?m);$")) {
             job = tables.executeSql(statement);
         }
         job.await();
