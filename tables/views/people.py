@@ -12,6 +12,7 @@ from streams.runtime.faust.table import TransactionalTable
 from streams.runtime.web.dashboard.html import Markup, document, element, joined, table, text
 from streams.runtime.web.dashboard.sections import age
 from streams.runtime.web.pages import Part, open_partitions
+from streams.runtime.web.words import counted
 from tables.views import incomplete
 
 MOST_ORDERS: Final = 10
@@ -73,7 +74,7 @@ def _sentence(view: Mapping[str, Any]) -> Markup:
     if status == "forgotten":
         what = "Its retention time is over; only that it was published is still known."
     elif emission == "emitted":
-        what = f"Published to order_final; {view['revision']} amendments since then."
+        what = f"Published to order_final; {counted(view['revision'], 'amendment')} since then."
     elif emission == "elsewhere":
         what = "Published by another deployment, according to its lock."
     elif view["held"]:

@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Final, Protocol
 
 from streams.runtime.stats import SECONDS_BOUNDS
+from streams.runtime.web.words import counted
 
 RUNBOOKS: Final = "docs/operate/runbooks"
 
@@ -132,13 +133,14 @@ def _stands_still(past: Past) -> str | None:
     before = past.before(_MINUTE_S)
     if before is None or not past.now.lag_s or not before.lag_s or past.now.turns > before.turns:
         return None
-    return f"no commit for a minute, although {len(past.now.lag_s)} source partitions have waiting changes"
+    waiting = counted(len(past.now.lag_s), "source partition has", "source partitions have")
+    return f"no commit for a minute, although {waiting} waiting changes"
 
 
 def _dead_letters(past: Past) -> str | None:
     refused = "warehouse.refused"  # rows whose values the database refuses
     number = grown(past, lambda figures: figures.dead_letters + figures.events.get(refused, 0), 10 * _MINUTE_S)
-    return f"{number} dead letters in 10 minutes" if number else None
+    return f"{counted(number, 'dead letter')} in 10 minutes" if number else None
 
 
 def _not_running(past: Past) -> str | None:

@@ -223,7 +223,7 @@ def test_the_page_and_the_alerts_say_what_is_wrong_and_when_it_is_right_again(
     workers[1].kill()
     browser.until(shows("#verdict", "A worker does not answer since"))
     picture(browser, "killed")
-    browser.until(shows("#verdict", "1 of 1 workers"), SESSION_S + 30)
+    browser.until(shows("#verdict", "1 of 1 worker."), SESSION_S + 30)
     assert "left the group; last answer" in browser.text("#workers")
     fed.stack.pause("redis")
     fed.order(num_products=1)

@@ -39,6 +39,7 @@ CASES: Any = [
     ("ConnectorDown", {"events": {"connector.failed": 1}}, 62),
     ("ConnectorDown", {"events": {"connector.unanswered": 1}}, 62),
     ("LakeDifferent", {"events": {"lake.tables_different": 2}}, 2),
+    ("LakeStale", {"events": {"lake.tables_stale": 2}}, 2),
     ("EmittedTwice", {"events": {"guard.emitted_twice": 1}}, 2),
 ]
 
@@ -81,7 +82,7 @@ async def test_each_rule_is_found_alone_and_is_over_when_its_condition_is(
     assert await watched.after(5) == []
     assert await watched.after(after_s, **changed) == [rule]
     calm = {name: value for name, value in changed.items() if name in ("dead_letters", "events", "visible", "turns")}
-    calm.pop("events", None) if rule in ("ConnectorDown", "OrdersHeld", "LakeDifferent") else None
+    calm.pop("events", None) if rule in ("ConnectorDown", "OrdersHeld", "LakeDifferent", "LakeStale") else None
     assert await watched.after(1_000, **calm) == []
 
 

@@ -64,10 +64,14 @@ OPENING: dict[str, Any] = {
 @pytest.mark.parametrize(
     ("workers", "expected"),
     [
-        ([seen()], "Right Every change that Kafka had at 12:00:00 UTC is out. 1 of 1 workers."),
-        ([seen(stats={"sources": {"orders/0": source(1_200, 0.42)}})], "Right 1,200 changes are on their way"),
+        ([seen()], "Right Every change that Kafka had at 12:00:00 UTC is out. 1 of 1 worker. No dead letters since"),
+        ([seen(stats={"sources": {"orders/0": source(1_200, 0.42)}})], "Right 1,200 changes are on their way, the"),
+        (
+            [seen(stats={"sources": {"orders/0": source(1, 0.42)}})],
+            "Right 1 change is on its way, the oldest for 0",
+        ),
         ([seen(stats={"ready": False})], "Cannot tell The workers have not opened all their partitions yet"),
-        ([seen(stats=OPENING)], "Cannot tell 1 of 2 partitions of a:6066 are opened again after an error: RedisAway"),
+        ([seen(stats=OPENING)], "Cannot tell 1 of 2 partitions of a:6066 is opened again after an error: RedisAway"),
         (
             [seen(stats={"away_since": {"guard": NOON}}), seen("b:6066", stats=OPENING)],
             "Behind A server that a worker needs does not answer since 12:00:00 UTC: the server of guard for 0 s (a:60",

@@ -15,6 +15,7 @@ from streams.runtime.web.dashboard.html import Markup, chart, element, joined, t
 from streams.runtime.web.dashboard.rings import MINUTES_A_POINT, SECONDS_A_POINT
 from streams.runtime.web.dashboard.verdict import Fault, Judgement, clock, judge, own_snapshots
 from streams.runtime.web.rules import Rule, Verdict
+from streams.runtime.web.words import counted
 
 MOST_PARTITIONS: Final = 16
 MOST_FAULTS: Final = 6
@@ -184,7 +185,7 @@ def _partition_rows(worker: str, snapshot: Mapping[str, Any]) -> Iterator[tuple[
     for name, part in stats.get("partitions", {}).items():
         if part.get("state") != "running":
             left, error = part.get("restore_remaining") or 0, part.get("error") or ""
-            state = f"{part.get('state')}, {left:,} changelog records to restore {error[:80]}"
+            state = f"{part.get('state')}, {counted(left, 'changelog record')} to restore {error[:80]}"
             yield float("inf"), 0, f"partition {name}", state, None, None, worker
     for place, source in stats.get("sources", {}).items():
         lag, oldest_s = source.get("lag", 0), source.get("oldest_s")

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from streams.runtime.web.dashboard.board import Seen
 from streams.runtime.web.rules import AWAY_S, Rule, Verdict
+from streams.runtime.web.words import counted
 
 MOST_CHARACTERS: Final = 200
 """Length at which the text of an error is cut off."""
@@ -100,7 +101,9 @@ def _opening(workers: Sequence[Seen]) -> str:
             parts = seen.snapshot["stats"].get("partitions", {})
             failed = [part["error"] for part in parts.values() if part.get("state") != "running" and part.get("error")]
             if failed:
-                what = f"{len(failed)} of {len(parts)} partitions of {seen.name} are opened again after an error"
+                of = counted(len(parts), "partition")
+                are = "is" if len(failed) == 1 else "are"
+                what = f"{len(failed)} of {of} of {seen.name} {are} opened again after an error"
                 return f"{what}: {failed[0][:MOST_CHARACTERS]}"
     return "The workers have not opened all their partitions yet: this takes seconds after a start or a change."
 
@@ -127,18 +130,19 @@ def _right(answering: Sequence[Mapping[str, Any]], *, number: int) -> str:
     at = clock(min(heard, default=answering[0]["at"]))
     if waiting:
         oldest = max(source.get("oldest_s") or 0.0 for source in lags)
-        begin = f"{waiting:,} changes are on their way, the oldest for {oldest:.1f} s."
+        changes = counted(waiting, "change is on its way", "changes are on their way")
+        begin = f"{changes}, the oldest for {oldest:.1f} s."
     elif lags:
         begin = f"Every change that Kafka had at {at} is out."
     else:
         begin = f"No source partition is assigned to these workers at {at}."
     waiting = [snapshot["waiting"].get("count", 0) for snapshot in answering if snapshot.get("waiting")]
-    parts = [begin, f"{number} of {number} workers."]
+    parts = [begin, f"{number} of {counted(number, 'worker')}."]
     if waiting:
-        parts.append(f"{_number(sum(waiting), 'order')} {'waits' if sum(waiting) == 1 else 'wait'} to be complete.")
+        parts.append(f"{_counted(sum(waiting), 'order waits', 'orders wait')} to be complete.")
     parts += [_lake(snapshot["lake"]) for snapshot in answering[:1] if snapshot.get("lake", {}).get("verdict")]
     letters = sum(snapshot["stats"].get("refused", 0) for snapshot in answering)
-    return " ".join([*parts, f"{_number(letters, 'dead letter')} since the start."])
+    return " ".join([*parts, f"{_counted(letters, 'dead letter', 'dead letters')} since the start."])
 
 
 def _lake(records: Mapping[str, Any]) -> str:
@@ -146,8 +150,8 @@ def _lake(records: Mapping[str, Any]) -> str:
     return f"The lake {'equalled' if records['verdict'] == 'equal' else 'was behind'} the database at {at}."
 
 
-def _number(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}" if number else f"No {noun}s"
+def _counted(number: int, one: str, many: str) -> str:
+    return counted(number, one, many) if number else f"No {many}"
 
 
 def clock(moment: float) -> str:
