@@ -1,7 +1,7 @@
 """Goal: a snapshot that is interrupted and begins again is not counted twice.
 
-Method: a slow connector whose Connect is killed in the middle of its initial snapshot; what the watch counts is compared
-with the offsets of the topic. `tests/unit/ops/test_read_progress.py` does so without servers on every push.
+Method: a slow connector whose Connect is killed in the middle of its initial snapshot; what the watch counts is
+compared with the offsets of the topic. `tests/unit/ops/test_read_progress.py` does so without servers on every push.
 """
 
 from __future__ import annotations
@@ -52,7 +52,12 @@ def test_a_snapshot_that_begins_again_counts_only_what_the_present_attempt_has_r
         first = servers.records_since("stores", 0)
         shop.stack.up(only=["connect"])
         found: list[TableRead] = []
-        wait_for(lambda: (read := seen(progress)) is not None and (found.append(read) or not read.is_under_way))
+
+        def has_ended() -> bool:
+            found.extend(read for read in [seen(progress)] if read is not None)
+            return not found[-1].is_under_way
+
+        wait_for(has_ended)
         whole = servers.records_since("stores", 0)
     print(f"{first:,} offsets before the kill, {whole:,} at the end, then {found[-1]}; {len(found)} looks")
     again = [read for read in found if read.rows < first]
