@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from html import escape
 from typing import Any
+from urllib.parse import unquote
 
 import msgspec
 import pytest
@@ -222,6 +224,27 @@ def test_foreign_text_is_shown_as_text() -> None:
     assert whole.count("&lt;script&gt;") >= 8
     page = order_page(ODD, {"error": ODD})
     assert ODD not in page
+
+
+ODD_IDS = [ODD, "a/b", "../..", "a b", "ä€😀\u202e", "%2F", "?x=1#y", "'\"", "\x00\n", "é" * 255]
+
+
+@pytest.mark.parametrize("order_id", ODD_IDS, ids=ascii)
+def test_an_order_of_an_odd_id_is_listed_and_linked_as_what_it_is(order_id: str) -> None:
+    html = waiting_section([waiting(order(order_id))])
+    [link] = re.findall(r'<a href="/orders/([^"]*)/">', html)
+    assert unquote(link) == order_id
+    assert re.fullmatch(r"[\w.%~-]+", link), "a link that any browser asks for as it is"
+    assert "<script" not in html
+    page = order_page(order_id, {"error": f"order {order_id} is unknown"})
+    assert escape(f"Order {order_id}") in page
+    assert "<script" not in page
+
+
+def test_an_id_of_10_kb_is_cut_off_in_a_list_and_whole_on_its_page() -> None:
+    long = "x" * 10_000
+    assert ">" + "x" * 64 + "…</a>" in waiting_section([waiting(order(long))])
+    assert long in order_page(long, {"error": "it is unknown"})
 
 
 def test_the_page_stays_small_with_96_partitions_and_10_000_incomplete_orders() -> None:
