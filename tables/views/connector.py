@@ -128,10 +128,11 @@ class ConnectorRecords(Service):
         """Return what is known.
 
         name; at (Unix time of the last answer), tasks (state of the connector and of each task, by name), failed
-        (number of those that have failed), unanswered (1 if Connect has answered before and does not now), snapshot
-        (whether the initial one is under way), tables (incremental reads under way), since (Unix time at which each of
-        these was seen first), fault (why there is no newer answer); behind_ms and newest_at of the newest change; reads
-        (table, rows, estimated, is_under_way of each table's newest read) and counted_at (Unix time of these figures).
+        (number of those that have failed), failure (the first of them with its error), unanswered (1 if Connect has
+        answered before and does not now), snapshot (whether the initial one is under way), tables (incremental reads
+        under way), since (Unix time at which each of these was seen first), fault (why there is no newer answer);
+        behind_ms and newest_at of the newest change; reads (table, rows, estimated, is_under_way of each table's newest
+        read) and counted_at (Unix time of these figures).
         """
         found: dict[str, Any] = {
             "name": self._name,
@@ -149,15 +150,25 @@ class ConnectorRecords(Service):
 def answer_of(status: Mapping[str, Any] | None, positions: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Translate Connect's answers, see `ConnectorRecords.figures`."""
     if status is None:
-        return {"tasks": {"connector": "does not exist"}, "failed": 1, "traces": {}, "snapshot": None, "tables": []}
+        missing = "the connector does not exist"
+        known = {"tasks": {"connector": "does not exist"}, "failed": 1, "failure": missing}
+        return {**known, "traces": {}, "snapshot": None, "tables": []}
     parts = {"connector": status["connector"], **{f"task {task['id']}": task for task in status["tasks"]}}
+    failures = [_failure(name, part) for name, part in parts.items() if part["state"] not in _WELL]
     return {
         "tasks": {name: str(part["state"]) for name, part in [*parts.items()][:MOST_TASKS]},
         "traces": {name: _first_line(part["trace"]) for name, part in parts.items() if part.get("trace")},
-        "failed": sum(part["state"] not in _WELL for part in parts.values()),
+        "failed": len(failures),
+        **({"failure": failures[0]} if failures else {}),
         "snapshot": any(map(is_initial_snapshot, positions)) if positions else None,
         "tables": [read for position in positions for read in _reads(position)][:MOST_TABLES],
     }
+
+
+def _failure(name: str, part: Mapping[str, Any]) -> str:
+    """Return which part does not run, and why if Connect says so."""
+    why = _first_line(part.get("trace") or "")
+    return f"{name} is {str(part['state']).lower()}" + (f", {why}" if why else "")
 
 
 def _first_line(trace: str) -> str:

@@ -38,7 +38,7 @@ def _connector_down(past: Past) -> str | None:
         return "Kafka Connect does not answer any more"
     number = events.get("connector.failed", 0)
     parts = counted(number, "part of the connector does", "parts of the connector do")
-    return f"{parts} not run" if number else None
+    return f"{parts} not run: {past.now.texts.get('connector.failure', '')}".rstrip(": ") if number else None
 
 
 def _lake_different(past: Past) -> str | None:

@@ -95,6 +95,11 @@ class WarehouseSink(Service):
         self.newest = NewestChange()
 
     @property
+    def server(self) -> str:
+        """The server that it needs, for a person."""
+        return "PostgreSQL"
+
+    @property
     def away_since(self) -> float | None:
         """Start of the current outage of the warehouse, as Unix time in seconds; None if there is no outage."""
         return self.client.away_since

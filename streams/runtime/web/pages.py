@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from faust.types import TP
 from faust.web import Request, Response, View
@@ -23,13 +23,16 @@ from streams.runtime.web.dashboard.pages import declare_dashboard
 from streams.runtime.web.dashboard.sections import MOST_REASONS_SHOWN, PartSection
 from streams.runtime.web.metrics import CONTENT_TYPE, VERSION, counter, exposition
 from streams.runtime.web.rules import RULES, Figures, Rule
+from streams.runtime.web.words import server_of
+
+Said = TypeVar("Said", int, str)
 
 
 class Counted(Protocol):
     """A component of a worker that counts events since its start.
 
     If the component uses a server other than Kafka, it may also have `away_since`: the Unix time at which the current
-    outage of that server began, or None.
+    outage of that server began, or None; and `server`, the name of that server for a person.
     """
 
     @property
@@ -166,18 +169,23 @@ class OwnSnapshot:
                 name: f"{fault['state']} {fault['error'] or ''}".strip()
                 for name, fault in health_of(app)["not_running"].items()
             },
-            away_s={name: now - since for name, since in _away_since(self._counted).items()},
+            away_s={
+                server_of(name, _server(self._counted[name])): now - since
+                for name, since in _away_since(self._counted).items()
+            },
             visible=tuple(stats.visible_seconds.counts),
-            events=self._events(),
+            events=self._said(int),
+            texts=self._said(str),
         )
 
-    def _events(self) -> dict[str, int]:
+    def _said(self, kind: type[Said]) -> dict[str, Said]:
+        """Return what the components say that is of a kind: counts, or words."""
         groups = {**{name: part.counts for name, part in self._counted.items()}, **self._figures()}
         return {
-            f"{group}.{event}": number
+            f"{group}.{event}": value
             for group, events in groups.items()
-            for event, number in events.items()
-            if isinstance(number, int)
+            for event, value in events.items()
+            if isinstance(value, kind)
         }
 
 
@@ -188,6 +196,7 @@ def _own_figures(app: TransactionalApp, counted: Mapping[str, Counted], lags: Ma
         **app.stats.as_dict(),
         **{name: dict(part.counts) for name, part in counted.items()},
         "away_since": _away_since(counted),
+        "away_servers": {name: _server(counted[name]) for name in _away_since(counted)},
         "partitions": partitions(app),
         "sources": sources(lags),
         "standbys": standbys(app),
@@ -254,6 +263,11 @@ def _away_since(counted: Mapping[str, Counted]) -> dict[str, float]:
     """Return the Unix time at which each current outage began, keyed by the component whose server is down."""
     since = {name: getattr(part, "away_since", None) for name, part in counted.items()}
     return {name: moment for name, moment in since.items() if moment is not None}
+
+
+def _server(part: Counted) -> str | None:
+    """Return the name of the server that a component needs; None if it does not say."""
+    return getattr(part, "server", None)
 
 
 class CountedCollector(Collector):

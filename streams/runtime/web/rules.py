@@ -7,7 +7,7 @@ over its own figures, so that the page's verdict and the alerts agree.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, Protocol
 
@@ -49,9 +49,10 @@ class Figures:
         held_up_s: seconds for which an open transaction has held up a source partition, the longest.
         unanswered_s: seconds since Kafka last answered what the ends of the source topics are.
         not_running: text with the state and the error of each partition that is not running, keyed by partition.
-        away_s: seconds since each component's server became unavailable, keyed by component.
+        away_s: seconds since each component's server became unavailable, keyed by the words for server and component.
         visible: number of outputs by the time until they were visible, in the buckets of `RuntimeStats`.
         events: counts of the application's components, keyed by `component.event`.
+        texts: what components say in words, keyed in the same way.
     """
 
     turns: int
@@ -64,6 +65,7 @@ class Figures:
     away_s: Mapping[str, float]
     visible: Sequence[int]
     events: Mapping[str, int]
+    texts: Mapping[str, str] = field(default_factory=dict)
 
 
 class Past(Protocol):
@@ -149,8 +151,8 @@ def _not_running(past: Past) -> str | None:
 
 
 def _away(past: Past) -> str | None:
-    found = {part: seconds for part, seconds in past.now.away_s.items() if seconds > AWAY_S}
-    return "; ".join(f"the server of {part} for {seconds:.0f} s" for part, seconds in found.items()) or None
+    found = {server: seconds for server, seconds in past.now.away_s.items() if seconds > AWAY_S}
+    return "; ".join(f"{server} for {seconds:.0f} s" for server, seconds in found.items()) or None
 
 
 def _held_up(past: Past) -> str | None:
@@ -176,7 +178,7 @@ RULES: Final[Sequence[Rule]] = (
         verdict=Verdict.UNKNOWN,
         summary="A worker does not answer",
         impact="Another worker takes its partitions over within the session timeout; if it was the last, all waits.",
-        do="millrace status",
+        do="millrace doctor faust",
         docs=f"{RUNBOOKS}/order-missing.md#the-worker-stops",
         find=None,
     ),
@@ -224,7 +226,7 @@ RULES: Final[Sequence[Rule]] = (
         verdict=Verdict.BEHIND,
         summary="A worker has waiting changes and commits nothing",
         impact="Nothing that this worker owns is published.",
-        do="millrace status",
+        do="millrace doctor",
         docs=f"{RUNBOOKS}/order-missing.md",
         find=_stands_still,
         threshold_s=_MINUTE_S,
@@ -251,7 +253,7 @@ RULES: Final[Sequence[Rule]] = (
             "What needs it waits, and nothing is lost: the archive for the object storage, complete orders for the "
             "lock guard's Redis, unless GUARD_WHEN_AWAY says otherwise."
         ),
-        do="millrace status",
+        do="millrace doctor",
         docs=f"{RUNBOOKS}/redis-lost.md",
         find=_away,
         threshold_s=AWAY_S,
@@ -275,7 +277,7 @@ RULES: Final[Sequence[Rule]] = (
         verdict=Verdict.UNKNOWN,
         summary="Kafka does not answer a worker",
         impact="Nothing can be read or published; how far behind it is, is unknown.",
-        do="millrace status",
+        do="millrace doctor kafka",
         docs="docs/operate/monitoring.md#what-to-be-woken-for",
         find=_unanswered,
         threshold_s=UNANSWERED_S,

@@ -236,7 +236,7 @@ def test_the_page_and_the_alerts_say_what_is_wrong_and_when_it_is_right_again(
     fed.stack.pause("redis")
     fed.order(num_products=1)
     browser.until(shows("#verdict", "A server that a worker needs does not answer since"), 60)
-    assert "the server of guard for" in browser.text("#faults")
+    assert "Redis (guard) for" in browser.text("#faults")
     picture(browser, "redis")
     until(lambda: "ServerAway" in prometheus.firing(), "the alert fires")
     fed.stack.resume("redis")

@@ -131,6 +131,7 @@ async def test_a_task_that_failed_shows_the_first_line_of_its_trace_as_text(serv
     assert "Task 0 failed" in shown(figures)
     assert "org.apache.&lt;b&gt;: binlog gone" in shown(figures)
     assert "at x" not in shown(figures)
+    assert figures["failure"] == "task 0 is failed, org.apache.<b>: binlog gone", "which the verdict names"
 
 
 async def test_a_connector_that_does_not_exist_is_said_not_to(serve: Any) -> None:

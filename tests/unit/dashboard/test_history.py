@@ -86,6 +86,13 @@ async def test_each_rule_is_found_alone_and_is_over_when_its_condition_is(
     assert await watched.after(1_000, **calm) == []
 
 
+async def test_the_verdict_about_a_connector_names_the_part_that_fails(watched: Watched) -> None:
+    failed = {"events": {"connector.failed": 1}, "texts": {"connector.failure": "task 0 is failed, Access denied"}}
+    assert await watched.after(62, **failed) == ["ConnectorDown"]
+    [alert] = watched.history.alerts()
+    assert alert["found"] == "1 part of the connector does not run: task 0 is failed, Access denied"
+
+
 async def test_a_rule_waits_as_long_as_its_alert(watched: Watched) -> None:
     stopped = {"not_running": {"order_state/1": "opening"}}
     assert await watched.after(55, **stopped) == []

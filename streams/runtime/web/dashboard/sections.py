@@ -15,7 +15,7 @@ from streams.runtime.web.dashboard.html import Markup, chart, element, joined, t
 from streams.runtime.web.dashboard.rings import MINUTES_A_POINT, SECONDS_A_POINT
 from streams.runtime.web.dashboard.verdict import Fault, Judgement, clock, judge, own_snapshots
 from streams.runtime.web.rules import Rule, Verdict
-from streams.runtime.web.words import counted
+from streams.runtime.web.words import counted, server_of
 
 MOST_PARTITIONS: Final = 16
 MOST_FAULTS: Final = 6
@@ -166,7 +166,8 @@ def _worker_rows(seen: Seen) -> Iterator[tuple[Any, ...]]:
     partitions = f"{len(running)} of {len(stats.get('partitions', {}))} running"
     yield f"{seen.name} ({seen.app or 'unknown'})", state, seen.snapshot.get("version"), partitions, started
     for part, since in stats.get("away_since", {}).items():
-        yield f"server of {part}, for {seen.name}", f"does not answer since {clock(since)}", None, None, None
+        server = server_of(part, stats.get("away_servers", {}).get(part))
+        yield f"{server}, for {seen.name}", f"does not answer since {clock(since)}", None, None, None
 
 
 def partition_table(workers: Sequence[Seen]) -> Markup:

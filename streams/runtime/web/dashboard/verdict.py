@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from streams.runtime.web.dashboard.board import Seen
 from streams.runtime.web.rules import AWAY_S, Rule, Verdict
-from streams.runtime.web.words import counted
+from streams.runtime.web.words import counted, server_of
 
 MOST_CHARACTERS: Final = 200
 """Length at which the text of an error is cut off."""
@@ -89,7 +89,8 @@ def _early(workers: Sequence[Seen], rules: Mapping[str, Rule]) -> list[Fault]:
             found.append(Fault(rule=rule, worker=seen.name, found=what, since=kafka_at))
         elif not all(each.snapshot is None or each.snapshot["stats"].get("ready") for each in workers):
             for part, since in seen.snapshot["stats"].get("away_since", {}).items():
-                rule, what = rules[_SERVER_AWAY], f"the server of {part} for {at - since:.0f} s"
+                server = server_of(part, seen.snapshot["stats"].get("away_servers", {}).get(part))
+                rule, what = rules[_SERVER_AWAY], f"{server} for {at - since:.0f} s"
                 found.append(Fault(rule=rule, worker=seen.name, found=what, since=since))
     return found
 
