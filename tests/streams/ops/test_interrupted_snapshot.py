@@ -6,13 +6,16 @@ compared with the offsets of the topic. `tests/unit/ops/test_read_progress.py` d
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 
-from ops.cli import main
 from ops.connector.read_progress import LOOK_S, ReadProgress
+from stack.site import REPOSITORY
 from streams.model.table_read import TableRead
 from tests.streams.ops.test_signal import Shop, make_shop, wait_for
 
@@ -30,6 +33,16 @@ def fill(shop: Shop) -> None:
         connection.commit()
 
 
+@contextmanager
+def applying() -> Iterator[None]:
+    """Create the connector; the command waits for the end of the snapshot, and fails when Connect is killed."""
+    with subprocess.Popen([sys.executable, "-m", "ops.cli", "connector", "apply"], cwd=REPOSITORY) as command:
+        try:
+            yield
+        finally:
+            command.kill()
+
+
 def seen(progress: ReadProgress) -> TableRead | None:
     """The read of the table as the watch counts it now."""
     time.sleep(LOOK_S / 2)
@@ -45,8 +58,7 @@ def test_a_snapshot_that_begins_again_counts_only_what_the_present_attempt_has_r
     shop = make_shop(engine, 10)
     fill(shop)
     servers = shop.servers()
-    assert main(["connector", "apply"]) == 0
-    with shop.progress() as progress:
+    with applying(), shop.progress() as progress:
         wait_for(lambda: (read := seen(progress)) is not None and read.rows > ENOUGH)
         shop.stack.kill("connect")
         first = servers.records_since("stores", 0)
