@@ -97,6 +97,10 @@ OPENING: dict[str, Any] = {
         ([seen(stats={"sources": {}})], "Right No source partition is assigned to these workers"),
         ([seen(alerts=[alert("Behind", "orders/1")])], "Behind A source partition is more than a minute behind"),
         ([seen(alerts=[alert("Behind"), alert("DeadLettersGrow", "3")])], "Waits for a person Records became dead"),
+        (
+            [seen(alerts=[alert("OrdersLate"), alert("Behind"), alert("ServerAway", "Redis (guard) for 90 s")])],
+            "Behind A server that a worker needs does not answer since 12:00:00 UTC: Redis (guard) for 90 s",
+        ),
         ([seen(alerts=[alert("OfAnotherVersion")])], "Cannot tell A worker reports OfAnotherVersion"),
     ],
 )

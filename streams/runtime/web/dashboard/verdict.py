@@ -18,6 +18,8 @@ _RANK: Final = (Verdict.RIGHT, Verdict.BEHIND, Verdict.PERSON, Verdict.UNKNOWN)
 _WORKER_DOWN: Final = "WorkerDown"
 _SERVER_AWAY: Final = "ServerAway"
 _KAFKA_UNANSWERED: Final = "KafkaUnanswered"
+_SYMPTOMS: Final = ("OrdersLate", "Behind", "NoCommit")
+"""Rules that another fault of the same rank breaks too; that fault is named first, as it says what to mend."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +47,7 @@ def judge(workers: Sequence[Seen], rules: Sequence[Rule]) -> Judgement:
     faults = _faults(workers, known)
     firing = {(fault.rule.name, fault.worker) for fault in faults}
     faults += [fault for fault in _early(workers, known) if (fault.rule.name, fault.worker) not in firing]
-    faults.sort(key=lambda fault: -_RANK.index(fault.rule.verdict))
+    faults.sort(key=lambda fault: (-_RANK.index(fault.rule.verdict), fault.rule.name in _SYMPTOMS))
     if faults:
         worst = faults[0]
         since = "" if worst.since is None else f" since {clock(worst.since)}"
