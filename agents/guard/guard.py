@@ -50,7 +50,7 @@ class Answer(Enum):
     HELD = "H"
     """Another token has claimed the order, or its lock is missing after an earlier denial; claim it again later."""
     UNAVAILABLE = "U"
-    """Redis did not answer, and the guard is configured to let orders pass in this case."""
+    """Redis did not answer, and the guard is configured to let orders pass in this case, unless it has denied them."""
 
 
 _ANSWERS: Final = {ord(answer.value): answer for answer in Answer}
@@ -153,7 +153,10 @@ class LockGuard(Service):
     async def _claim(self, claims: Sequence[Claim], token: str) -> bytes:
         denied = [position for position, claim in enumerate(claims, 1) if claim.was_denied]
         blob = _encode((token, app_of(token), self._retention_s, [claim.order_id for claim in claims], denied))
-        unavailable = Answer.UNAVAILABLE.value.encode() * len(claims)
+        # An order that another one was known to hold stays held: that Redis is away is no news of its lock.
+        unavailable = "".join(
+            (Answer.HELD if claim.was_denied else Answer.UNAVAILABLE).value for claim in claims
+        ).encode()
         while True:
             if self._goes_on and not self._may_probe():
                 return unavailable
