@@ -113,6 +113,9 @@ def test_a_fault_has_its_place_its_meaning_and_a_command() -> None:
     [rule] = [rule for rule in ORDER_RULES if rule.name == "DeadLettersGrow"]
     for part in ("a:6066: 3 dead letters in 10 minutes", "12:00:00 UTC", rule.impact, rule.do, rule.docs):
         assert part in text
+    verdict = shown(seen(alerts=[alert("DeadLettersGrow", "3 dead letters in 10 minutes")]))["verdict"]
+    assert verdict.endswith("3 dead letters in 10 minutes (a:6066). Begin with millrace dead-letters list .")
+    assert "Begin with" not in shown(seen())["verdict"]
     assert shown(seen())["faults"] == ""
 
 

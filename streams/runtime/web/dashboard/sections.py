@@ -71,9 +71,10 @@ def _part(name: str, section: PartSection, answering: Sequence[Snapshot]) -> Mar
 
 
 def verdict(judgement: Judgement) -> Markup:
-    """Return the first sentence."""
+    """Return the first sentence, and the command to begin with."""
     word = element("strong", judgement.verdict.capitalize(), aria_live="polite")
-    return element("p", word, " ", judgement.sentence, class_=_CLASSES[judgement.verdict])
+    command = joined(" Begin with ", element("code", judgement.do), ".") if judgement.do else ""
+    return element("p", word, " ", judgement.sentence, command, class_=_CLASSES[judgement.verdict])
 
 
 def faults(judgement: Judgement) -> Markup:

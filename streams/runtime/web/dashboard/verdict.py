@@ -34,10 +34,11 @@ class Fault:
 
 @dataclass(frozen=True, kw_only=True)
 class Judgement:
-    """The verdict, the sentence that explains it, and all faults, the worst first."""
+    """The verdict, the sentence that explains it, the command to begin with, and all faults, the worst first."""
 
     verdict: Verdict
     sentence: str
+    do: str = ""
     faults: Sequence[Fault]
 
 
@@ -52,7 +53,7 @@ def judge(workers: Sequence[Seen], rules: Sequence[Rule]) -> Judgement:
         worst = faults[0]
         since = "" if worst.since is None else f" since {clock(worst.since)}"
         sentence = f"{worst.rule.summary}{since}: {worst.found} ({worst.worker})."
-        return Judgement(verdict=worst.rule.verdict, sentence=sentence, faults=faults)
+        return Judgement(verdict=worst.rule.verdict, sentence=sentence, do=worst.rule.do, faults=faults)
     answering = [seen.snapshot for seen in workers if seen.snapshot is not None]
     if not all(snapshot["stats"].get("ready") for snapshot in answering):
         return Judgement(verdict=Verdict.UNKNOWN, sentence=_opening(workers), faults=())
