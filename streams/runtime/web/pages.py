@@ -22,7 +22,7 @@ from streams.runtime.web.dashboard.history import History
 from streams.runtime.web.dashboard.pages import declare_dashboard
 from streams.runtime.web.dashboard.sections import MOST_REASONS_SHOWN, PartSection
 from streams.runtime.web.metrics import CONTENT_TYPE, VERSION, counter, exposition
-from streams.runtime.web.rules import RULES, Figures, Rule
+from streams.runtime.web.rules import NEWEST_REASON, RULES, Figures, Rule
 from streams.runtime.web.words import server_of
 
 Said = TypeVar("Said", int, str)
@@ -175,7 +175,7 @@ class OwnSnapshot:
             },
             visible=tuple(stats.visible_seconds.counts),
             events=self._said(int),
-            texts=self._said(str),
+            texts=self._said(str) | ({} if stats.refusals.newest is None else {NEWEST_REASON: stats.refusals.newest}),
         )
 
     def _said(self, kind: type[Said]) -> dict[str, Said]:

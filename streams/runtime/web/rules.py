@@ -27,6 +27,8 @@ AWAY_S: Final = 10.0
 HELD_UP_S: Final = 10.0
 UNANSWERED_S: Final = 30.0
 
+NEWEST_REASON: Final = "letters.newest"
+
 _LATE_BUCKET: Final = SECONDS_BOUNDS.index(LATE_S) + 1
 _MINUTE_S: Final = 60.0
 
@@ -142,7 +144,9 @@ def _stands_still(past: Past) -> str | None:
 def _dead_letters(past: Past) -> str | None:
     refused = "warehouse.refused"  # rows whose values the database refuses
     number = grown(past, lambda figures: figures.dead_letters + figures.events.get(refused, 0), 10 * _MINUTE_S)
-    return f"{counted(number, 'dead letter')} in 10 minutes" if number else None
+    newest = past.now.texts.get(NEWEST_REASON)
+    why = f", the newest one: {newest}" if newest else ""
+    return f"{counted(number, 'dead letter')} in 10 minutes{why}" if number else None
 
 
 def _not_running(past: Past) -> str | None:

@@ -93,6 +93,14 @@ async def test_the_verdict_about_a_connector_names_the_part_that_fails(watched: 
     assert alert["found"] == "1 part of the connector does not run: task 0 is failed, Access denied"
 
 
+async def test_the_verdict_about_dead_letters_names_the_newest_reason(watched: Watched) -> None:
+    letters = {"dead_letters": 2, "texts": {"letters.newest": "JSON is malformed: invalid character (byte n)"}}
+    assert await watched.after(2, **letters) == ["DeadLettersGrow"]
+    [alert] = watched.history.alerts()
+    why = "the newest one: JSON is malformed: invalid character (byte n)"
+    assert alert["found"] == f"2 dead letters in 10 minutes, {why}"
+
+
 async def test_a_rule_waits_as_long_as_its_alert(watched: Watched) -> None:
     stopped = {"not_running": {"order_state/1": "opening"}}
     assert await watched.after(55, **stopped) == []
