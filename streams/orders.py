@@ -131,6 +131,7 @@ declare_pages(
     counted={"orders": completion, "guard": guard, "cache": cache, "payment_methods": payment_methods},
     figures=lambda: {**incomplete.figures(app), **{name: more[name].figures() for name in ("lake", "connector")}},
     collectors=[IncompleteCollector(app), RedisMemoryCollector(memory)],
+    servers={"guard": "Redis", "cache": "Redis"},
     rules=ORDER_RULES,
     published=lambda: completion.counts["completed"],
     parts={"waiting": waiting_orders(app, state), **more},

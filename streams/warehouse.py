@@ -68,4 +68,10 @@ app.pipeline(
 letters = app.agent(letters_topic, name="warehouse-letters")(submitting(load_letter))
 
 app.start_with(sink)
-declare_pages(app, counted={"warehouse": sink}, figures=sink.newest.figures, collectors=[sink.newest])
+declare_pages(
+    app,
+    counted={"warehouse": sink},
+    servers={"warehouse": "PostgreSQL"},
+    figures=sink.newest.figures,
+    collectors=[sink.newest],
+)

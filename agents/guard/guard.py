@@ -127,11 +127,6 @@ class LockGuard(Service):
         self._has_none.set()
 
     @property
-    def server(self) -> str:
-        """The server that it needs, for a person."""
-        return "Redis"
-
-    @property
     def away_since(self) -> float | None:
         """Start of the current Redis outage, as Unix time in seconds; None if there is no outage."""
         return self._outage.since

@@ -97,11 +97,6 @@ class ArchiveSink(Service):
         self.ends: dict[TP, int] = {}  # so that a long chain is not followed twice
 
     @property
-    def server(self) -> str:
-        """The server that it needs, for a person."""
-        return "the object storage"
-
-    @property
     def away_since(self) -> float | None:
         """Start of the current outage of the object storage, as Unix time in seconds; None if there is no outage."""
         return self.store.away_since

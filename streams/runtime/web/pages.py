@@ -32,7 +32,7 @@ class Counted(Protocol):
     """A component of a worker that counts events since its start.
 
     If the component uses a server other than Kafka, it may also have `away_since`: the Unix time at which the current
-    outage of that server began, or None; and `server`, the name of that server for a person.
+    outage of that server began, or None.
     """
 
     @property
@@ -48,6 +48,7 @@ def declare_pages(
     rules: Sequence[Rule] = RULES,
     published: Callable[[], int] | None = None,
     parts: Mapping[str, Part] = MappingProxyType({}),
+    servers: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """Add the pages `/`, `/stats/`, `/history`, `/metrics` and `/health`.
 
@@ -58,8 +59,9 @@ def declare_pages(
         rules: what is worth a person's attention.
         published: returns the number of results published since the start; by default, of all output records.
         parts: what only this application has on the page `/`, keyed by the id of the section (see `PARTS`).
+        servers: names of the servers other than Kafka that components need, keyed by component.
     """
-    own = OwnSnapshot(app, counted, figures, parts)
+    own = OwnSnapshot(app, counted, figures, parts, servers)
     own.remember(rules, published or (lambda: app.stats.counters["outputs"]))
     _declare_small_pages(app, own)
     declare_dashboard(app, own.take, rules, {name: part.section for name, part in parts.items()})
@@ -110,7 +112,9 @@ class OwnSnapshot:
         counted: Mapping[str, Counted],
         figures: Callable[[], Mapping[str, Any]],
         parts: Mapping[str, Part],
+        servers: Mapping[str, str],
     ) -> None:
+        self._servers = dict(servers)
         self._app = app
         self._counted = counted
         self._figures = figures
@@ -139,6 +143,7 @@ class OwnSnapshot:
             "kafka_at": self._kafka_at(lags),
             "started_at": self._app.stats.started_at,
             "stats": {**_own_figures(self._app, self._counted, lags), **self._figures()},
+            "servers": self._servers,
             "alerts": history.alerts(),
             "alert_log": history.alert_log.newest(),
             "letters": self._app.stats.refusals.most_common(MOST_REASONS_SHOWN),
@@ -170,7 +175,7 @@ class OwnSnapshot:
                 for name, fault in health_of(app)["not_running"].items()
             },
             away_s={
-                server_of(name, _server(self._counted[name])): now - since
+                server_of(name, self._servers.get(name)): now - since
                 for name, since in _away_since(self._counted).items()
             },
             visible=tuple(stats.visible_seconds.counts),
@@ -196,7 +201,6 @@ def _own_figures(app: TransactionalApp, counted: Mapping[str, Counted], lags: Ma
         **app.stats.as_dict(),
         **{name: dict(part.counts) for name, part in counted.items()},
         "away_since": _away_since(counted),
-        "away_servers": {name: _server(counted[name]) for name in _away_since(counted)},
         "partitions": partitions(app),
         "sources": sources(lags),
         "standbys": standbys(app),
@@ -263,11 +267,6 @@ def _away_since(counted: Mapping[str, Counted]) -> dict[str, float]:
     """Return the Unix time at which each current outage began, keyed by the component whose server is down."""
     since = {name: getattr(part, "away_since", None) for name, part in counted.items()}
     return {name: moment for name, moment in since.items() if moment is not None}
-
-
-def _server(part: Counted) -> str | None:
-    """Return the name of the server that a component needs; None if it does not say."""
-    return getattr(part, "server", None)
 
 
 class CountedCollector(Collector):

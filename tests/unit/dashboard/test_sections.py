@@ -76,7 +76,7 @@ OPENING: dict[str, Any] = {
         ([seen(stats=OPENING)], "Cannot tell 1 of 2 partitions of a:6066 is opened again after an error: RedisAway"),
         (
             [
-                seen(stats={"away_since": {"guard": NOON}, "away_servers": {"guard": "Redis"}}),
+                seen(stats={"away_since": {"guard": NOON}}, servers={"guard": "Redis"}),
                 seen("b:6066", stats=OPENING),
             ],
             "Behind A server that a worker needs does not answer since 12:00:00 UTC: Redis (guard) for 0 s (a:6066).",
@@ -190,7 +190,7 @@ def test_a_clock_that_is_off_is_named(ahead_s: float, words: str) -> None:
 
 
 def test_a_server_that_does_not_answer_is_a_row_of_its_own() -> None:
-    text = shown(seen(stats={"away_since": {"guard": NOON}, "away_servers": {"guard": "Redis"}}))["workers"]
+    text = shown(seen(stats={"away_since": {"guard": NOON}}, servers={"guard": "Redis"}))["workers"]
     assert "Redis (guard), for a:6066 does not answer since 12:00:00 UTC" in text
     older = shown(seen(stats={"away_since": {"guard": NOON}}))["workers"]
     assert "the server of guard, for a:6066 does not answer since 12:00:00 UTC" in older

@@ -167,7 +167,7 @@ def _worker_rows(seen: Seen) -> Iterator[tuple[Any, ...]]:
     partitions = f"{len(running)} of {len(stats.get('partitions', {}))} running"
     yield f"{seen.name} ({seen.app or 'unknown'})", state, seen.snapshot.get("version"), partitions, started
     for part, since in stats.get("away_since", {}).items():
-        server = server_of(part, stats.get("away_servers", {}).get(part))
+        server = server_of(part, seen.snapshot.get("servers", {}).get(part))
         yield f"{server}, for {seen.name}", f"does not answer since {clock(since)}", None, None, None
 
 

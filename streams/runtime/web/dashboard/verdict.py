@@ -92,7 +92,7 @@ def _early(workers: Sequence[Seen], rules: Mapping[str, Rule]) -> list[Fault]:
             found.append(Fault(rule=rule, worker=seen.name, found=what, since=kafka_at))
         elif not all(each.snapshot is None or each.snapshot["stats"].get("ready") for each in workers):
             for part, since in seen.snapshot["stats"].get("away_since", {}).items():
-                server = server_of(part, seen.snapshot["stats"].get("away_servers", {}).get(part))
+                server = server_of(part, seen.snapshot.get("servers", {}).get(part))
                 rule, what = rules[_SERVER_AWAY], f"{server} for {at - since:.0f} s"
                 found.append(Fault(rule=rule, worker=seen.name, found=what, since=since))
     return found
