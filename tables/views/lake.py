@@ -16,6 +16,7 @@ from typing import Any, Final
 import msgspec
 from mode import Service
 
+from streams.adapters.lake_keys import COMPARISONS, FRESHNESS, JOBS
 from streams.adapters.redis import RedisAwayError, Script, ScriptCaller
 from streams.runtime.web.dashboard.html import Markup, table
 from streams.runtime.web.dashboard.sections import age
@@ -25,9 +26,6 @@ from streams.runtime.web.words import counted
 log = logging.getLogger(__name__)
 
 DATABASE: Final = 0
-JOBS: Final = "batch_jobs:"
-COMPARISONS: Final = "batch_comparisons:"
-FRESHNESS: Final = "batch_freshness:"
 GOLD: Final = "gold/"
 ASK_S: Final = 10.0
 MOST_CHARACTERS: Final = 200

@@ -142,8 +142,7 @@ def _stands_still(past: Past) -> str | None:
 
 
 def _dead_letters(past: Past) -> str | None:
-    refused = "warehouse.refused"  # rows whose values the database refuses
-    number = grown(past, lambda figures: figures.dead_letters + figures.events.get(refused, 0), 10 * _MINUTE_S)
+    number = grown(past, lambda figures: figures.dead_letters, 10 * _MINUTE_S)
     newest = past.now.texts.get(NEWEST_REASON)
     why = f", the newest one: {newest}" if newest else ""
     return f"{counted(number, 'dead letter')} in 10 minutes{why}" if number else None
@@ -237,8 +236,7 @@ RULES: Final[Sequence[Rule]] = (
     ),
     Rule(
         name="DeadLettersGrow",
-        expression="increase(millrace_dead_letters_total[10m]) > 0"
-        ' or increase(millrace_warehouse_total{event="refused"}[10m]) > 0',
+        expression="increase(millrace_dead_letters_total[10m]) > 0",
         for_s=0,
         verdict=Verdict.PERSON,
         summary="Records became dead letters",
