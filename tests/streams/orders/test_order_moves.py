@@ -79,6 +79,10 @@ def test_an_order_that_moves_is_said_to_move_while_workers_join_die_and_end(fed:
         browser.open(f"{stays.url}/orders/{moving}/")
         browser.until(shows("#verdict", "Moves to another worker Its partition is being opened elsewhere"))
         picture(browser, "order-moves")
+        assert [
+            fault for fault in browser.faults if f"status of 503 (Service Unavailable) {stays.url}" not in fault
+        ] == []
+        browser.faults.clear()  # the status is meant for programs
         until(lambda: all_shown(stays, ids), "the worker that stays has all orders")
     browser.open(f"{stays.url}/orders/{moving}/")
     browser.until(shows("#verdict", "Published to order_final"))
