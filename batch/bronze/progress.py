@@ -11,6 +11,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+SEQUENCE: Final = "sequence"
+"""The entry of the feed `jdbc` for the sequence of the newest rows."""
+
 TRUNCATED: Final = "truncated"
 """The entry for the newest truncations (`batch.bronze.truncation`)."""
 
@@ -19,6 +22,13 @@ KEPT: Final = "rest"
 
 NO_POSITIONS: Final = frozenset({TRUNCATED, KEPT})
 """The entries of the feed `changes` that are no positions in the archive."""
+
+
+def feed(progress: Mapping[str, Any]) -> str | None:
+    """Return the feed from which the rows were filled that were committed with the progress; None if it names none."""
+    if SEQUENCE in progress:
+        return "jdbc"
+    return "changes" if any("/" in name for name in progress) else None
 
 
 def positions(progress: Mapping[str, Any], topic: str) -> dict[int, int]:
