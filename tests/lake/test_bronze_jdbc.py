@@ -112,6 +112,22 @@ def test_equal_times_on_the_boundary_are_neither_missed_nor_doubled(orders: Sour
     assert orders.rows("id") == [("order-1",), ("order-2",), ("order-3",), ("order-4",)]
 
 
+def test_what_lies_before_a_window_that_since_begins_later_is_read_by_the_next_run(
+    orders: Source, shop: Connection
+) -> None:
+    order(shop, 1, "'2025-03-01 12:30:00'")
+    shop.commit()
+    orders.land(until=datetime(2025, 3, 1, 13, tzinfo=UTC))
+    order(shop, 2, "'2025-03-01 13:30:00'")
+    order(shop, 3, "'2025-03-01 15:30:00'")
+    shop.commit()
+    orders.land(since=datetime(2025, 3, 1, 15, tzinfo=UTC))
+    assert orders.rows("id") == [("order-1",), ("order-3",)]
+    orders.land()
+    assert orders.rows("id") == [("order-1",), ("order-2",), ("order-3",)]
+    assert orders.land().is_unchanged
+
+
 def test_a_changed_row_is_landed_again_with_a_higher_sequence(orders: Source, shop: Connection) -> None:
     order(shop, 1)
     shop.commit()
