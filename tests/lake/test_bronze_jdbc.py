@@ -149,6 +149,16 @@ def test_rows_without_a_cursor_are_landed_once(orders: Source, shop: Connection)
     shop.commit()
     assert orders.land().rows_written == 1
     assert orders.rows("id", "timestamp") == [("order-1", None), ("order-2", None)]
+    for stores in (7, 2):  # the second time, back to what it was
+        execute(shop, f"UPDATE orders SET store_id = {stores} WHERE id = 'order-2'")  # noqa: S608
+        shop.commit()
+        assert orders.land().rows_written == 1
+    assert [row[0] for row in orders.rows("store_id", "_sequence")] == ["2", "2", "7", "2"]
+    for time_ in ("'2025-01-01'", "NULL"):
+        execute(shop, f"UPDATE orders SET timestamp = {time_} WHERE id = 'order-2'")  # noqa: S608
+        shop.commit()
+        since = datetime(2024, 12, 31, tzinfo=UTC) if time_ != "NULL" else None
+        assert orders.land(since=since).rows_written == 1
     execute(shop, "SET SESSION sql_mode = ''")
     order(shop, 3, "'0000-00-00 00:00:00'")
     shop.commit()
