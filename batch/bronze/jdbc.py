@@ -10,11 +10,11 @@ committed (`batch.bronze.windows`).
    overlap are not stored twice.
 3. Append the rows and the anchor, as the progress, in one commit: a run that is killed leaves either both or neither.
 
-If the definition has got a column that Bronze lacks, the window has no lower bound either, so that old rows get its
-values too. A table without a cursor is read completely and compared with the newest version of each key in Bronze,
-which also finds deleted rows; a `--full` run without time bounds reads every table this way. `millrace lake reconcile
---repair` finds the changes that windows miss: rows written with an old time, changes that do not update the cursor, and
-deletes.
+If the definition has a column that the last run did not read, the window has no lower bound either, so that old rows
+get its values too. A table without a cursor is read completely and compared with the newest version of each key in
+Bronze, which also finds deleted rows; a `--full` run without time bounds reads every table this way. `millrace lake
+reconcile --repair` finds the changes that windows miss: rows written with an old time, changes that do not update the
+cursor, and deletes.
 
 Rows that are too large for Java are put into the quarantine (`batch.bronze.large_rows`).
 """
@@ -76,7 +76,7 @@ def land_jdbc(table: Table, context: RunContext) -> LayerResult:
     is_first = not bronze.exists() or is_of_other_feed(bronze, table)
     progress = bronze.progress()
     done = {} if is_first else progress
-    new = [] if is_first else _new_columns(bronze, table, context)
+    new = [] if is_first else _new_columns(bronze, table, context, progress)
     span = window(table, bronze_progress.from_the_beginning(done) if new else done, context)
     settings, definition = source_of(table, context), context.definition
     with connected(settings, definition.database, definition.schema) as connection:
@@ -98,13 +98,13 @@ def land_jdbc(table: Table, context: RunContext) -> LayerResult:
     return replace(result, note="; ".join(filter(None, (wider, held, late, result.note))), drift=drifted)
 
 
-def _new_columns(bronze: LakeTable, table: Table, context: RunContext) -> list[str]:
-    """Return the columns of the definition that Bronze lacks.
+def _new_columns(bronze: LakeTable, table: Table, context: RunContext, done: dict[str, Any]) -> list[str]:
+    """Return the columns of the definition that the last run did not read; one of them may have been read before.
 
     Raises:
         BatchError: there are such columns, but this run is to read a part of the table only.
     """
-    there = {name.lower() for name in bronze.at().schema.names}
+    there = {name.lower() for name in bronze_progress.columns(done) or bronze.at().schema.names}
     new = [name for name in table.column_names if name.lower() not in there]
     if new and (context.since is not None or context.until is not None):
         text = f"the definition has got columns ({', '.join(new)}): run once without --since and --until to read them"
@@ -157,13 +157,13 @@ class _JdbcLanding:
             rows.unpersist()
 
     def _land_first(self, rows: DataFrame, done: dict[str, Any], expected: int) -> LayerResult:
-        progress = self.span.progress(done)
+        progress = self._progress(done)
         new = self._stamped(smaller(rows, self.context), "r")
         written = self._write(self.bronze.replace, new, expected, progress)
         return self._result(written, written.rows_inserted, progress)
 
     def _land_new(self, rows: DataFrame, done: dict[str, Any]) -> LayerResult:
-        progress = self.span.progress(done)
+        progress = self._progress(done)
         found = rows.agg(F.count(F.lit(1)).alias("rows"), F.count_if(self._is_timeless).alias("timeless")).first()
         assert found is not None
         count = found["rows"]
@@ -172,9 +172,17 @@ class _JdbcLanding:
             new = self._changed(stamped_rows, rows)
         else:
             new = self._unknown(stamped_rows, has_timeless=found["timeless"] > 0)
-        if new.isEmpty() and not self._moves(done, progress):
+        if new.isEmpty() and not self._moves(done, progress) and not self._has_other_columns(done):
             return unchanged(self.bronze, self.table, done, rows_in=count)
         return self._result(self._write(self.bronze.append, new, count, progress), count, progress)
+
+    def _progress(self, done: dict[str, Any]) -> dict[str, Any]:
+        return bronze_progress.with_columns(self.span.progress(done), self.table.column_names)
+
+    def _has_other_columns(self, done: dict[str, Any]) -> bool:
+        """Whether the last run read other columns; only a commit keeps the next one from reading the new ones again."""
+        known = bronze_progress.columns(done)
+        return known is not None and {*known} != {*self.table.column_names}
 
     def _write(self, write: Callable[..., Written], new: DataFrame, count: int, progress: dict[str, Any]) -> Written:
         return write(
@@ -211,8 +219,8 @@ class _JdbcLanding:
     def _unknown(self, new: DataFrame, *, has_timeless: bool) -> DataFrame:
         """Return the rows that differ from their newest version in Bronze, also in the cursor.
 
-        Of Bronze, this reads only what the window may have, except for rows without a time in their cursor, whose newest
-        version may have any time.
+        Of Bronze, this reads only what the window may have, except for rows without a time in their cursor: the newest
+        version of these may have any time.
         """
         key, versions = self.table.key, self.bronze.read()
         there = versions

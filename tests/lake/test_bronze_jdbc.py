@@ -52,6 +52,23 @@ def test_the_first_run_reads_all_and_keeps_microseconds(orders: Source, shop: Co
     assert orders.land().is_unchanged
 
 
+def test_a_column_that_comes_back_to_the_definition_is_read_again(orders: Source, shop: Connection) -> None:
+    whole = orders.table
+    without = tuple(column for column in whole.columns if column.name != "store_id")
+    order(shop, 1, "'2025-01-01 00:00:00'")
+    order(shop, 2, "'2025-01-01 00:00:00'")
+    shop.commit()
+    orders.land()
+    orders.table = msgspec.structs.replace(whole, columns=without)
+    execute(shop, "UPDATE orders SET store_id = 9, timestamp = '2025-03-01' WHERE id = 'order-1'")
+    shop.commit()
+    orders.land(since=datetime(2025, 2, 1, tzinfo=UTC))
+    orders.table = whole
+    assert orders.land().rows_written == 1
+    assert orders.rows("id", "store_id") == [("order-1", "2"), ("order-1", None), ("order-1", "9"), ("order-2", "2")]
+    assert orders.land().is_unchanged
+
+
 def test_a_run_too_many_writes_nothing(orders: Source, shop: Connection) -> None:
     order(shop, 1)
     shop.commit()
