@@ -76,20 +76,28 @@ class PublishedTable:
             BatchError: the table has features that only Spark knows.
             DeltaRsError: the table cannot be read.
         """
-        if unknown := DeltaRsTable(self._table).unreadable_features():
-            raise BatchError(
-                f"{self._table.table_uri} has features that only Spark reads ({', '.join(unknown)}): "
-                "query the table with `millrace lake sql`"
-            )
+        self._check_readable("query the table with `millrace lake sql`")
         with named_errors("read", self._table.table_uri):
             dataset = self._table.to_pyarrow_dataset(parquet_read_options=_AS_MICROSECONDS)
             fragments = sorted(dataset.get_fragments(), key=lambda fragment: str(fragment.path))
             return [TablePart(_without_statistics(each, dataset.schema), dataset.schema) for each in fragments]
 
     def rows(self, *, most: int) -> pa.Table | None:
-        """Return all rows; None if there are more than `most`."""
+        """Return all rows; None if there are more than `most`.
+
+        Raises:
+            BatchError: the table has features that only Spark knows.
+            DeltaRsError: the table cannot be read.
+        """
+        self._check_readable("delete its folder and run again, which builds the table without them")
         columns = [field.name for field in self._table.schema().fields]
         return DeltaRsTable(self._table).rows({}, columns=columns, where=None, most=most)
+
+    def _check_readable(self, cure: str) -> None:
+        if unknown := DeltaRsTable(self._table).unreadable_features():
+            raise BatchError(
+                f"{self._table.table_uri} has features that only Spark reads ({', '.join(unknown)}): {cure}"
+            )
 
 
 def _without_statistics(fragment: Any, schema: pa.Schema) -> Any:
