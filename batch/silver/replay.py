@@ -70,9 +70,14 @@ def refined(table: Table, context: RunContext) -> LayerResult:
             rows_written=result.rows_written + again.rows_written,
             is_unchanged=False,
             note="; ".join(filter(None, (result.note, note))),
-            also_written=again.also_written or result.also_written,
+            also_written=_later(result.also_written, again.also_written),
         )
     return _without_again(result, table, context) if wider else result
+
+
+def _later(first: Sequence[LayerResult], second: Sequence[LayerResult]) -> Sequence[LayerResult]:
+    """Return the second results of the same tables, unless nothing was written again."""
+    return first if first and all(each.is_unchanged for each in second) else second
 
 
 def _again(names: Sequence[str], table: Table, context: RunContext) -> LayerResult | None:
@@ -155,10 +160,11 @@ def _not_deleted_since(versions: DataFrame, table: Table, context: RunContext) -
     """Return the versions whose key has no later delete in Bronze."""
     bronze = context.table("bronze", table.name)
     found = bronze.at().read(columns=(*table.key, "_sequence"), where="_op = 'd'").frame
-    keys = [rules.typed(found, column).alias(f"_{column.name}") for column in table.columns if column.name in table.key]
-    deletes = found.select(*keys, F.col("_sequence").alias("_deleted_at"))
-    is_same = [F.col(name) == F.col(f"_{name}") for name in table.key]
-    return versions.join(deletes, [*is_same, F.col("_deleted_at") > F.col("_sequence")], "left_anti")
+    own = [column for column in table.columns if column.name in table.key]
+    keys = [rules.typed(found, column).alias(f"_there_{column.name}") for column in own]
+    deletes = found.select(*keys, F.col("_sequence").alias(_DELETED_AT))
+    is_same = [F.col(name) == F.col(f"_there_{name}") for name in table.key]
+    return versions.join(deletes, [*is_same, F.col(_DELETED_AT) > F.col("_sequence")], "left_anti")
 
 
 def _nothing(table: Table, version: int | None) -> LayerResult:
