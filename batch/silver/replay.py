@@ -32,6 +32,9 @@ _IDENTITY: Final = ("key", "_sequence", "_origin")
 """Columns that identify a quarantined row; rows that were read over JDBC in one run only differ in their keys."""
 
 _SAME: Final = "t.table = s.table AND " + " AND ".join(f"t.{name} <=> s.{name}" for name in _IDENTITY)
+_DELETED_AT: Final = "_asked_deleted_at"
+"""Name of a temporary column; no column of a table may begin like this."""
+
 _HASHES: Final = f"_row_hash STRING, _origin STRING, {REST} STRING"
 
 
