@@ -16,10 +16,9 @@ from pyspark.sql import functions as F  # noqa: N812
 from batch.bronze.envelope import UNREADABLE
 from batch.bronze.rest import REST, filled
 from batch.context import LayerResult, RunContext
-from batch.delta.delta_rs import NEVER
 from batch.delta.rows import Rows
 from batch.errors import BatchError
-from batch.quarantine import quarantine_table
+from batch.quarantine import quarantine_table, release
 from batch.silver import refine, rules
 from batch.silver.cross_row_rules import with_cross_row_rules
 from batch.silver.history import keep_versions
@@ -130,16 +129,7 @@ def _tried(checked: DataFrame, count: int, table: Table, context: RunContext) ->
     good = newest(_not_deleted_since(versions, table, context), table.key)
     on = " AND ".join(f"t.`{name}` = s.`{name}`" for name in table.key)
     written = target.merge(good, on=on, set_when=NEWER, run_id=context.run_id, progress=progress)
-    left = quarantine_table(context).merge(
-        leaving,
-        on=f"{_SAME} AND t.rule != '{UNREADABLE}'",
-        set_when=None,
-        insert_when=NEVER,
-        delete_when="true",
-        evolve=False,
-        run_id=context.run_id,
-        progress={},
-    )
+    removed = release(leaving, context, on=f"{_SAME} AND t.rule != '{UNREADABLE}'")
     return LayerResult.of(
         written,
         layer="silver",
@@ -147,7 +137,7 @@ def _tried(checked: DataFrame, count: int, table: Table, context: RunContext) ->
         progress=progress,
         rows_in=count,
         rejected=found.broken,
-        note=f"{left.rows_deleted:,} entries removed from the quarantine",
+        note=f"{removed:,} entries removed from the quarantine",
         also_written=also_written,
     )
 

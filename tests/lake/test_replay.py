@@ -15,7 +15,7 @@ from pyspark.sql import SparkSession
 from batch.context import LayerResult
 from batch.delta.table import LakeTable
 from batch.errors import BatchError
-from batch.quarantine import quarantine, quarantine_table
+from batch.quarantine import _ONE_AT_A_TIME, quarantine, quarantine_table
 from batch.silver.replay import refined, replayed
 from config.dataset import load_definition
 from config.definition import Definition, Range, Reference, Table
@@ -92,9 +92,17 @@ def test_without_a_change_of_the_rules_nothing_comes_in(lake: LocalLake) -> None
     assert left(lake) == before
 
 
-def test_rows_that_pass_come_in_but_not_over_newer_ones(lake: LocalLake) -> None:
+def test_rows_that_pass_come_in_but_not_over_newer_ones(lake: LocalLake, monkeypatch: pytest.MonkeyPatch) -> None:
     lenient = under(lake, LENIENT)
+    merge, alone = LakeTable.merge, dict[str, bool]()
+
+    def merged(table: LakeTable, *args: Any, **more: Any) -> Any:
+        alone[table.name] = _ONE_AT_A_TIME.locked()
+        return merge(table, *args, **more)
+
+    monkeypatch.setattr(LakeTable, "merge", merged)
     result = replayed(lines_of(lenient), lenient.context())
+    assert alone == {"silver/order_details": False, "silver/quarantine": True}, "all tables share the quarantine"
     assert quantities(lenient) == {(1, 1), (2, 0), (3, 7)}
     assert (result.rows_in, result.rows_written, result.rejected) == (3, 1, {"type(quantity)": 1})
     assert left(lenient) == [("type(quantity)", "t/0/5")]
