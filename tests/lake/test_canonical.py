@@ -26,6 +26,7 @@ from config.dataset import load_definition
 from config.definition import Column, LogicalType, Table
 from config.engines.base import Connection
 from stack.local import Stack
+from tests.support.lake.frames import small_frame
 
 COLUMNS = (
     Column(name="id", type=LogicalType.INTEGER),
@@ -239,7 +240,7 @@ def test_bronze_is_compared_with_the_columns_and_digits_of_the_definition(spark:
     table = Table(name="t", key=("id",), columns=(Column(name="id", type=LogicalType.INTEGER), price, note))
     landed = [("1", "0.50", "s1", "old"), ("2", "much", "s1", "old"), ("1", "7.25", "s2", "new")]
     names = "id STRING, price STRING, _sequence STRING, _row_hash STRING"
-    bronze = spark.createDataFrame(landed, names).selectExpr("*", "'x' AS gone", "'r' AS _op")
+    bronze = small_frame(spark, landed, names).selectExpr("*", "'x' AS gone", "'r' AS _op")
     texts = {"1:1": "1:15:7.250-", "1:2": "1:24:much-"}
     found = {row["k"]: row["d"] for row in bronze_rows(bronze, table, is_exact=True).collect()}
     assert found == {key: md5(text.encode(), usedforsecurity=False).hexdigest() for key, text in texts.items()}
