@@ -23,7 +23,7 @@ from batch.silver import refine, rules
 from batch.silver.cross_row_rules import with_cross_row_rules
 from batch.silver.history import keep_versions
 from batch.silver.shape import fingerprint
-from batch.silver.versions import NEWER, newest
+from batch.silver.versions import META, NEWER, newest
 from config.definition import Reference, Table
 
 _META: Final = "_op STRING, _sequence STRING, _committed_at TIMESTAMP, _landed_at TIMESTAMP, _run_id STRING"
@@ -124,7 +124,7 @@ def _tried(checked: DataFrame, count: int, table: Table, context: RunContext) ->
     leaving = Rows.of(named.distinct()).collect_if_small()
     if leaving.is_empty():
         return replace(_nothing(table, target.version()), rows_in=count, rejected=found.broken)
-    versions = passed.select(*table.column_names, *refine.META)
+    versions = passed.select(*table.column_names, *META)
     also_written = keep_versions(versions, table, context, progress, from_scratch=False)
     good = newest(_not_deleted_since(versions, table, context), table.key)
     on = " AND ".join(f"t.`{name}` = s.`{name}`" for name in table.key)

@@ -16,6 +16,7 @@ from ops.connector.postgres import reader_asked, slot_reader
 from ops.connector.read_progress import ReadProgress, Servers
 from ops.connector.rest import LITTLE, ConnectClient
 from ops.connector.settings import connector_name
+from ops.connector.source_columns import SourceComparison
 from ops.connector.sweep import has_comparable_key, sweep
 from ops.connector.watch import ConnectorWatch
 from ops.context import settings_environment
@@ -37,7 +38,7 @@ def run(arguments: argparse.Namespace, definition: Definition, settings: Connect
         stopped_by_signals() as stop,
         ConnectClient(settings.url, LITTLE) as connect,
         ConnectClient(settings.url, LITTLE) as other,  # for another thread
-        closing(Servers(definition, database, kafka.bootstrap, status_topic=settings.status_topic)) as source,
+        closing(Servers(definition, database, kafka.bootstrap, status_topic=settings.status_topic)) as servers,
     ):
         late = FirstReads(definition, database, kafka, other)
         watch = ConnectorWatch(
@@ -50,12 +51,16 @@ def run(arguments: argparse.Namespace, definition: Definition, settings: Connect
         )
         slot = slot_reader(definition, settings_environment(arguments))
         recorder = _recorder(settings_environment(arguments))
-        progress = ReadProgress(definition, connect, source, recorder, say=_print_now)
-        collector = WatchCollector(connector_name(definition.name), watch, slot, lambda: progress.tables)
+        progress = ReadProgress(definition, connect, servers, recorder, say=_print_now)
+        source = SourceComparison(definition, database, _print_now)
+        collector = WatchCollector(
+            connector_name(definition.name), watch, slot, lambda: progress.tables, lambda: source.found
+        )
         with exposed(arguments.metrics, collector, error=StackError):
             while not stop.is_set():
                 watch.look()
                 progress.look()
+                source.look()
                 stop.wait(_LOOK_SECONDS)
         watch.close()
     return 0

@@ -90,6 +90,17 @@ ORDER_RULES: Final[Sequence[Rule]] = (
         find=_lake_different,
     ),
     Rule(
+        name="SourceDiffers",
+        expression="millrace_source_differences > 0",
+        for_s=0,
+        verdict=Verdict.PERSON,
+        summary="A table of the source is not as the definition says",
+        impact="Columns are left out or empty, records are dead letters, or the table's changes do not arrive.",
+        do="millrace connector status",
+        docs="docs/operate/schema-drift.md",
+        find=None,
+    ),
+    Rule(
         name="SlotLag",
         expression=f"millrace_slot_lag_bytes > {SLOT_LAG_BYTES}",
         for_s=300,
