@@ -51,8 +51,8 @@ def add_commands(subparsers: Any) -> None:
         connector="name of the connector",
         state="state of the connector, such as RUNNING; null if it does not exist",
         tasks="objects with `id` and `state`",
-        source="for PostgreSQL, lines about slot and last heartbeat (exit code 1 if none for 30 s); differences from the "
-        "definition, one line each",
+        source="for PostgreSQL, lines about slot and last heartbeat (exit code 1 if none for 30 s); differences from "
+        "the definition, one line each",
         reading="tables that are being read incrementally",
         failure="cause in the trace of a failed connector or task, else null",
     )
