@@ -24,9 +24,10 @@ from streams.model.archive_chain import object_metadata, object_name
 from streams.runtime.faust.app import TransactionalApp
 from streams.runtime.faust.consumer_thread import committed
 from streams.runtime.partition.batch import OutputRecord
-from streams.runtime.partition.committer import LARGEST_REQUEST_BYTES, Committer, KafkaTransactions
+from streams.runtime.partition.committer import Committer, KafkaTransactions
 from streams.runtime.partition.pipeline import transactional_id
 from streams.runtime.partition.sources import source_records
+from streams.runtime.partition.transaction import LARGEST_REQUEST_BYTES
 from streams.topics import order_state_changelog
 from tables import order_state
 from tables.archive.committer import ArchiveSink

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import sys
 import uuid
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tests.faults import faults_in_process
@@ -52,10 +52,10 @@ def offsets_outside() -> None:
 
     real: Callable[..., Any] = KafkaTransactions._commit
 
-    async def commit(self: Any, outputs: Sequence[Any], offsets: Mapping[str, int]) -> Any:
-        if offsets:
-            await real(self, [], offsets)
-        return await real(self, outputs, {})
+    async def commit(self: Any, part: Any) -> Any:
+        if part.offsets:
+            await real(self, replace(part, outputs=[]))
+        return await real(self, replace(part, offsets={}))
 
     _replace(KafkaTransactions, "_commit", commit)
 
@@ -75,20 +75,16 @@ def no_fencing() -> None:
 def futures_not_awaited() -> None:
     """The transaction is committed without checking whether the batches were accepted."""
     from aiokafka.errors import KafkaError
-    from aiokafka.structs import TopicPartition
 
     from streams.runtime.partition import committer
+    from streams.runtime.partition.transaction import last_offset, send_part
 
-    last_offset = committer._last_offset
-
-    async def commit(self: Any, outputs: Sequence[Any], offsets: Mapping[str, int]) -> Mapping[str, int]:
+    async def commit(self: Any, part: Any) -> Mapping[str, int]:
         producer, written = self._producer, {}
         await producer.begin_transaction()
-        topics = dict.fromkeys(record.topic for record in outputs)
-        sent = {topic: await self._send(topic, [r for r in outputs if r.topic == topic]) for topic in topics}
-        if offsets:
-            tps = {TopicPartition(topic, self.partition): offset for topic, offset in offsets.items()}
-            await producer.send_offsets_to_transaction(tps, self.group)
+        sent = await send_part(producer, part)
+        if part.offsets:
+            await producer.send_offsets_to_transaction(part.places(), self.group)
         await producer.commit_transaction()
         for topic, batches in sent.items():
             try:
