@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tests.faults import faults_in_process
@@ -103,6 +103,16 @@ def same_epoch() -> None:
     _replace(KafkaTransactions, "must_reopen", False)
 
 
+def names_not_ended() -> None:
+    """Who opens a partition does not initialise the shared ids that its changelog names."""
+    from streams.runtime.partition.shared_ids import SharedIds
+
+    async def end(self: SharedIds, name: str) -> None:
+        """Leave it as it is."""
+
+    _replace(SharedIds, "end", end)
+
+
 def no_sweep() -> None:
     """No sweep follows a snapshot. The workers are as they should be: the scenario leaves the sweep out."""
 
@@ -119,11 +129,12 @@ def no_origin() -> None:
 
 @dataclass(frozen=True)
 class Mutant:
-    """A safeguard that is removed, the row that has to notice, and the invariant that shows it."""
+    """A safeguard that is removed, the row that has to notice, the invariant that shows it, and settings for it."""
 
     install: Callable[[], None]
     row: str
     caught_by: frozenset[str]
+    settings: Mapping[str, str] = field(default_factory=dict)
 
 
 MUTANTS: Mapping[str, Mutant] = {
@@ -133,6 +144,7 @@ MUTANTS: Mapping[str, Mutant] = {
     "no_fencing": Mutant(no_fencing, "4", frozenset({"I2"})),
     "futures_not_awaited": Mutant(futures_not_awaited, "R", frozenset({"I1"})),
     "same_epoch": Mutant(same_epoch, "18", frozenset({"I1"})),
+    "names_not_ended": Mutant(names_not_ended, "4", frozenset({"I2"}), {"SHARED_TRANSACTIONS": "on"}),
     "no_sweep": Mutant(no_sweep, "23", frozenset({"truth"})),
     "no_origin": Mutant(no_origin, "20", frozenset({"fault"})),
 }
