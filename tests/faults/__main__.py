@@ -1,4 +1,4 @@
-"""python -m tests.faults [--rows 1,4] [--dose quick|full] [--seed N] [--set NAME=VALUE]: run the table, write the report."""
+"""python -m tests.faults [--rows 1,4] [--dose quick|full] [--seed N] [--set NAME=VALUE]: run the faults, and report."""
 
 from __future__ import annotations
 

@@ -2,13 +2,14 @@
 
 What is modelled: two partitions, two workers, and transactional ids. The first worker has both partitions; either
 worker may open either of them at any time, while the former owner goes on unaware. A worker makes up shared ids, names
-them in the changelogs with the partitions' own ids, and commits turns in rounds or alone. A decided transaction gets its
-markers one by one, in each changelog and in the group's offsets, so a reader may see a part of it. The coordinator may
-abort an open transaction; the answer to EndTxn may be lost, or its request be held and arrive at any later time.
+them in the changelogs with the partitions' own ids, and commits turns in rounds or alone. A decided transaction gets
+its markers one by one, in each changelog and in the group's offsets, so a reader may see a part of it. The coordinator
+may abort an open transaction; the answer to EndTxn may be lost, or its request be held and arrive at any later time.
 
 A search returns the shortest story that ends in a fault:
 
-    twice: an order is committed twice; apart: an opened partition has a state that is not that of its offset.
+    twice: an order is committed twice;
+    apart: a partition that was opened, and is not fenced, has a state that is not that of its offset.
 """
 
 from __future__ import annotations
@@ -205,7 +206,8 @@ class SharedModel:
             yield "reads", _put_task(state, number, partition, task._replace(stage="initialise"))
         else:
             following = _put_task(state, number, partition, Task("open", task.own, offset))
-            fault = None if turns == tuple(range(offset)) else "apart"
+            is_fenced = _id(state, f"own{partition}").epoch != task.own
+            fault = None if turns == tuple(range(offset)) or is_fenced else "apart"
             yield "is open", following._replace(fault=fault)
 
     def _end_named(

@@ -111,10 +111,9 @@ class TransactionalApp(WorkerApp):
     ) -> None:
         self.bootstrap = bootstrap
         self.batch_max_records, self.waiting_max_bytes = batch_max_records, waiting_max_bytes
-        self.transaction_timeout_ms, self.output_compression = transaction_timeout_ms, output_compression
-        self.shared_transactions = shared_transactions
+        self.transaction_timeout_ms, self.shared_transactions = transaction_timeout_ms, shared_transactions
+        self.output_compression, self.record_batch_max_bytes = output_compression, record_batch_max_bytes
         self.changelog_delete_retention_s = changelog_delete_retention_s
-        self.record_batch_max_bytes = record_batch_max_bytes
         self.web_token, self.web_peers = web_token, web_peers
         self.stats = RuntimeStats()
         self.pages = Pace()
