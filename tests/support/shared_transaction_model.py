@@ -109,6 +109,9 @@ class State(NamedTuple):
     fault: str | None = None
 
 
+Steps = Iterator[tuple[str, State]]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Found:
     """The result of a search: the number of states, the fault if any, and the steps that lead to it."""
@@ -154,7 +157,7 @@ class SharedModel:
                 queue.append(following)
         return Found(states=len(came), fault=None, story=())
 
-    def successors(self, state: State) -> Iterator[tuple[str, State]]:
+    def successors(self, state: State) -> Steps:
         """Yield all possible next states with the name of the step."""
         yield from _broker(state)
         for number, worker in enumerate(state.workers):
@@ -169,9 +172,7 @@ class SharedModel:
 
     # -- a partition of a worker --------------------------------------------------------------------------------------
 
-    def _of_task(
-        self, state: State, number: int, worker: Worker, partition: int, task: Task
-    ) -> Iterator[tuple[str, State]]:
+    def _of_task(self, state: State, number: int, worker: Worker, partition: int, task: Task) -> Steps:
         own = _id(state, f"own{partition}")
         if state.openings and partition not in worker.round:
             fewer = state._replace(openings=state.openings - 1)
@@ -192,9 +193,7 @@ class SharedModel:
             if task.turn < self.turns[partition] and own.status == "none":
                 yield "commits alone", _alone(state, number, partition, task, own, task.turn)
 
-    def _read(
-        self, state: State, number: int, worker: Worker, partition: int, task: Task
-    ) -> Iterator[tuple[str, State]]:
+    def _read(self, state: State, number: int, worker: Worker, partition: int, task: Task) -> Steps:
         turns, name, offset = _read(state, partition)
         is_ignored = not self._keeps(Rule.END_NAMED) or (not self._keeps(Rule.OWN_FIRST) and task.own > 0)
         is_over = name is None or name == task.ended or is_ignored
@@ -210,9 +209,7 @@ class SharedModel:
             fault = None if turns == tuple(range(offset)) or is_fenced else "apart"
             yield "is open", following._replace(fault=fault)
 
-    def _end_named(
-        self, state: State, number: int, worker: Worker, partition: int, task: Task, name: str
-    ) -> Iterator[tuple[str, State]]:
+    def _end_named(self, state: State, number: int, worker: Worker, partition: int, task: Task, name: str) -> Steps:
         known = _id(state, name)
         if known.status == "decided" and name not in worker.over:
             return
@@ -229,7 +226,7 @@ class SharedModel:
 
     # -- a worker and its rounds --------------------------------------------------------------------------------------
 
-    def _of_worker(self, state: State, number: int, worker: Worker) -> Iterator[tuple[str, State]]:
+    def _of_worker(self, state: State, number: int, worker: Worker) -> Steps:
         given_up = worker.given_up
         if given_up is not None and _id(state, given_up).status != "decided":
             ended = _initialise(state, given_up)
@@ -246,7 +243,7 @@ class SharedModel:
         if worker.shared is None and worker.round:
             yield "gives its round up", _put(state, number, worker._replace(round=frozenset()))
 
-    def _begin_round(self, state: State, number: int, worker: Worker, name: str) -> Iterator[tuple[str, State]]:
+    def _begin_round(self, state: State, number: int, worker: Worker, name: str) -> Steps:
         ready = [
             partition
             for partition, task in enumerate(worker.tasks)
@@ -267,7 +264,7 @@ class SharedModel:
                     sent = _append(sent, partition, name, worker.tasks[partition].turn)
                 yield f"sends a round of {chosen}", _put(sent, number, worker._replace(round=frozenset(chosen)))
 
-    def _end_round(self, state: State, number: int, worker: Worker, name: str) -> Iterator[tuple[str, State]]:
+    def _end_round(self, state: State, number: int, worker: Worker, name: str) -> Steps:
         known = _id(state, name)
         fewer = state._replace(troubles=state.troubles - 1)
         if state.troubles:
@@ -286,10 +283,7 @@ class SharedModel:
             yield "ends its round, by a repeated request", _put(held, number, repeated)
 
     def _done(self, worker: Worker, partitions: frozenset[int]) -> Worker:
-        tasks = [
-            task._replace(turn=task.turn + 1) if partition in partitions else task
-            for partition, task in enumerate(worker.tasks)
-        ]
+        tasks = (each._replace(turn=each.turn + (number in partitions)) for number, each in enumerate(worker.tasks))
         return worker._replace(tasks=tuple(tasks), round=frozenset())
 
     def _lost(self, worker: Worker, partitions: frozenset[int]) -> Worker:
@@ -315,7 +309,7 @@ def _alone(state: State, number: int, partition: int, task: Task, own: Id, value
 # -- Kafka ------------------------------------------------------------------------------------------------------------
 
 
-def _broker(state: State) -> Iterator[tuple[str, State]]:
+def _broker(state: State) -> Steps:
     for name, known in state.ids:
         if known.status == "decided":
             for place in sorted({each.place for each in state.log if each.by == name and not each.is_marked}):
@@ -394,11 +388,8 @@ def _put(state: State, number: int, worker: Worker) -> State:
 
 def _put_task(state: State, number: int, partition: int, task: Task) -> State:
     worker = state.workers[number]
-    return _put(
-        state,
-        number,
-        worker._replace(tasks=(*worker.tasks[:partition], task, *worker.tasks[partition + 1 :])),
-    )
+    tasks = (*worker.tasks[:partition], task, *worker.tasks[partition + 1 :])
+    return _put(state, number, worker._replace(tasks=tasks))
 
 
 def _story(came: dict[State, tuple[State, str] | None], state: State) -> tuple[str, ...]:

@@ -115,8 +115,7 @@ class TransactionalApp(WorkerApp):
         self.output_compression, self.record_batch_max_bytes = output_compression, record_batch_max_bytes
         self.changelog_delete_retention_s = changelog_delete_retention_s
         self.web_token, self.web_peers = web_token, web_peers
-        self.stats = RuntimeStats()
-        self.pages = Pace()
+        self.stats, self.pages = RuntimeStats(), Pace()
         self.pipelines: list[Pipeline] = []
         self.decoders: dict[str, ChangeDecoder] = {}
         super().__init__(
