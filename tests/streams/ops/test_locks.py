@@ -264,7 +264,7 @@ def test_a_release_fences_workers_by_the_shared_ids_that_their_changelog_names(
     apply_topics(kafka, catalogue(dataset="project_db", app_id=app_id, order_partitions=kafka.order_partitions))
     shared = f"{app_id}-shared-{uuid.uuid4()}"
     plain = Producer({"bootstrap.servers": kafka.bootstrap})
-    headers = [(SHARED_ID, shared.encode())]
+    headers: dict[str, str | bytes | None] = {SHARED_ID: shared}
     plain.produce(order_state_changelog(app_id), b"", SOURCE_KEY + SHARED_ID.encode(), partition=1, headers=headers)
     assert plain.flush(LIVENESS_S) == 0
     frozen = Producer({"bootstrap.servers": kafka.bootstrap, "transactional.id": shared, "log_level": 2})
