@@ -32,12 +32,11 @@ def fence(kafka: KafkaSettings, app_id: str) -> None:
     Raises:
         StackError: Kafka does not answer.
     """
-    numbers = range(kafka.order_partitions)
     try:
-        for number in numbers:
+        for number in range(kafka.order_partitions):
             _initialise(kafka, transactional_id(app_id, order_state.NAME, number))
         client = aiokafka_client(kafka.bootstrap)
-        for name in asyncio.run(named_ids(client, order_state_changelog(app_id), numbers)):
+        for name in asyncio.run(named_ids(client, order_state_changelog(app_id))):
             _initialise(kafka, name)
     except KafkaException as error:
         raise _cannot_fence(kafka, app_id, error.args[0].str() or error.args[0].name()) from None

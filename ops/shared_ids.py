@@ -6,7 +6,7 @@ ids first, so that no further shared id can be named, then those that the change
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 import aiokafka
@@ -19,29 +19,31 @@ _KEY: Final = SOURCE_KEY + SHARED_ID.encode()
 _POLL_MS: Final = 200
 
 
-async def named_ids(client: Mapping[str, Any], changelog: str, partitions: Collection[int]) -> set[str]:
-    """Return the shared ids that some partitions of a changelog name; none if the topic does not exist.
+async def named_ids(client: Mapping[str, Any], changelog: str) -> set[str]:
+    """Return the shared ids that a changelog names; none if the topic does not exist.
 
-    The partitions are read in full, with records that are not committed: an id too many does no harm.
+    The topic is read in full, with records that are not committed: an id too many does no harm.
 
     Raises:
         KafkaError: Kafka does not answer.
     """
-    consumer = aiokafka.AIOKafkaConsumer(**client, enable_auto_commit=False, auto_offset_reset="earliest")
-    await consumer.start()
-    try:
-        if changelog not in await consumer.topics():
-            return set()
-        found = consumer.partitions_for_topic(changelog) or set()
-        places = [TopicPartition(changelog, number) for number in sorted(found & set(partitions))]
-        consumer.assign(places)
+    if not await _exists(client, changelog):
+        return set()
+    names: set[str] = set()
+    async with aiokafka.AIOKafkaConsumer(
+        changelog, **client, enable_auto_commit=False, auto_offset_reset="earliest"
+    ) as consumer:
+        places = [TopicPartition(changelog, number) for number in consumer.partitions_for_topic(changelog) or ()]
+        assert places, f"topic {changelog} has no partitions"
         ends, begins = await consumer.end_offsets(places), await consumer.beginning_offsets(places)
         unread = {place for place in places if begins[place] < ends[place]}
-        names: set[str] = set()
         while unread:
-            for records in (await consumer.getmany(*unread, timeout_ms=_POLL_MS)).values():
+            for records in (await consumer.getmany(timeout_ms=_POLL_MS)).values():
                 names |= {value.decode() for each in records if each.key == _KEY for _, value in each.headers}
             unread = {place for place in unread if await consumer.position(place) < ends[place]}
-        return names
-    finally:
-        await consumer.stop()
+    return names
+
+
+async def _exists(client: Mapping[str, Any], topic: str) -> bool:
+    async with aiokafka.AIOKafkaConsumer(**client) as consumer:
+        return topic in await consumer.topics()

@@ -130,8 +130,7 @@ class OrdersPosition:
         """Fence all former owners, and return the committed offset."""
         self._is_open = True
         await self._committer.open()
-        changelog = order_state_changelog(self._app.id)
-        for name in await named_ids(self._app.kafka_client, changelog, [self._tp.partition]):
+        for name in await named_ids(self._app.kafka_client, order_state_changelog(self._app.id)):
             await self._ids.end(name)
         return (await self._committer.committed())[self._tp.topic]
 

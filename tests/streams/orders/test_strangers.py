@@ -65,8 +65,8 @@ def test_workers_go_on_with_another_shared_id_after_theirs_was_ended(fed: FedSho
     worker = deployment.worker(SHARED_TRANSACTIONS="on")
 
     def names() -> set[str]:
-        client, changelog = {"bootstrap_servers": fed.bootstrap}, order_state_changelog(deployment.app_id)
-        return asyncio.run(named_ids(client, changelog, range(PARTITIONS)))
+        client = {"bootstrap_servers": fed.bootstrap}
+        return asyncio.run(named_ids(client, order_state_changelog(deployment.app_id)))
 
     until(names, "the worker has named its id")
     fed.orders(40)
