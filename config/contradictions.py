@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
+from typing import Final
 
 from config.definition import (
     ENGINES,
@@ -27,6 +28,10 @@ _OF_POSTGRES = frozenset({LogicalType.TIME, LogicalType.INTERVAL, LogicalType.BI
 
 _TOPIC_MAX = 249
 """Length of a topic's name in Kafka."""
+
+COLUMNS_MAX: Final = 1_600
+"""Maximum number of columns of a table: as many as PostgreSQL allows, and more than InnoDB does. The queries of the
+lake name each column several times, so their planning time grows faster than the number."""
 
 _COMPLETED = {
     "orders": ("id", "customer_id", "store_id", "payment_method_id", "num_products", "timestamp"),
@@ -104,6 +109,8 @@ def _snapshot_faults(definition: Definition) -> Iterator[str]:
 
 def _table_faults(definition: Definition, table: Table) -> Iterator[str]:
     names = table.column_names
+    if len(names) > COLUMNS_MAX:
+        yield f"columns: {len(names):,} columns are more than the {COLUMNS_MAX:,} that a table may have: leave some out"
     if not definition.lake_prefix and lake_name(table.name) in RESERVED_LAKE_FOLDERS:
         yield f"name: {table.name!r} is reserved if lake_prefix is empty"
     yield from (f"columns: column {name!r} is defined twice" for name in _repeated(iter(names)))

@@ -117,7 +117,10 @@ LEFT_OUT_HEADER = "left_out"
 """Header of a dead letter whose value was left out because it is too large; contains the value's size in bytes."""
 
 KEY_LEFT_OUT_HEADER = "key_left_out"
-"""Header of a dead letter whose key was left out because it is too large; contains the key's size in bytes."""
+"""Header of a dead letter whose key was left out because it is too large; contains the key's size in bytes, or
+`UNKNOWN` for a letter that stands for records that could not be read."""
+
+UNKNOWN = "unknown"
 
 
 def order_state_changelog(app_id: str) -> str:

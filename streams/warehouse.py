@@ -58,7 +58,8 @@ for table in tables:
     loads.append(app.agent(topic, name=f"warehouse-{table.name}")(submitting(loader(table))))
 
 letters_topic = app.raw_topic(DEAD_LETTERS)
-letters_load = Load(statements.insert_letters(sink.schema), letter_arrays)
+persons = {topic_under(definition.topic_prefix, each.source.name): each.name for each in tables if each.has_persons}
+letters_load = Load(statements.insert_letters(sink.schema, persons), letter_arrays)
 app.pipeline(
     "dlq_events",
     sources=[letters_topic],

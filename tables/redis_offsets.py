@@ -99,9 +99,13 @@ class RedisOffset:
         """Do nothing: the connections belong to the sink."""
 
     async def _keep_dead_letters(self, outputs: Sequence[OutputRecord]) -> None:
-        """Write the dead letters among the outputs to Kafka: they must be there before the offset moves."""
+        """Write the dead letters among the outputs to Kafka: they must be there before the offset moves.
+
+        A small write comes first: a full Redis, which answers but takes none, would get them again with every try.
+        """
         dead = [record for record in outputs if record.topic == DEAD_LETTERS]
         if dead:
+            await self._call(KEEP, (self._place[0], f"{self._place[1]}/letters", str(len(dead))))
             await self._dead_letters.keep(dead)
 
     async def _moved(self, script: Script, argument: Any, offset: int) -> None:

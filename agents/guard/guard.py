@@ -50,7 +50,7 @@ class Answer(Enum):
     HELD = "H"
     """Another token has claimed the order, or its lock is missing after an earlier denial; claim it again later."""
     UNAVAILABLE = "U"
-    """Redis did not answer, and the guard is configured to let orders pass in this case."""
+    """Redis did not answer, and the guard is configured to let orders pass in this case, unless it has denied them."""
 
 
 _ANSWERS: Final = {ord(answer.value): answer for answer in Answer}
@@ -148,7 +148,7 @@ class LockGuard(Service):
     async def _claim(self, claims: Sequence[Claim], token: str) -> bytes:
         denied = [position for position, claim in enumerate(claims, 1) if claim.was_denied]
         blob = _encode((token, app_of(token), self._retention_s, [claim.order_id for claim in claims], denied))
-        unavailable = Answer.UNAVAILABLE.value.encode() * len(claims)
+        unavailable = b"".join(b"H" if claim.was_denied else b"U" for claim in claims)  # no news of a denied lock
         while True:
             if self._goes_on and not self._may_probe():
                 return unavailable

@@ -23,7 +23,6 @@ from pyspark.sql import functions as F  # noqa: N812
 from batch.bronze import progress as bronze_progress
 from batch.bronze.archive import ArchiveSlice, damage_reported, find_objects, read_objects
 from batch.bronze.envelope import BETWEEN, IS_READABLE, UNREADABLE, decoded, unreadable, versions, with_table_columns
-from batch.bronze.progress import TRUNCATED
 from batch.bronze.rest import is_left_out, with_kept
 from batch.bronze.table import (
     JDBC,
@@ -38,7 +37,14 @@ from batch.bronze.table import (
     table_error,
     unchanged,
 )
-from batch.bronze.truncation import IS_TRUNCATION, Truncation, newest, with_deletes
+from batch.bronze.truncation import (
+    IS_TRUNCATION,
+    Truncation,
+    found_truncations,
+    kept_truncations,
+    with_deletes,
+    with_seen,
+)
 from batch.context import LayerResult, RunContext
 from batch.delta import sizes
 from batch.delta.commits import Written
@@ -63,8 +69,8 @@ class RecordSummary:
         lowest: lowest sequence of the row versions; None if there are no row versions.
         names: column names of the newest row; None if there are no rows.
         others: sorted names of columns that the source has but the definition lacks, except those left out on purpose.
-        truncations: number of truncations.
-        truncation: the newest truncation; None if there is none.
+        truncation_records: number of truncations, counting repeated deliveries.
+        truncations: the newest truncations, newest first.
     """
 
     records: int
@@ -73,13 +79,13 @@ class RecordSummary:
     lowest: str | None
     names: frozenset[str] | None
     others: tuple[str, ...]
-    truncations: int
-    truncation: Truncation | None
+    truncation_records: int
+    truncations: tuple[Truncation, ...]
 
     @property
     def readable(self) -> int:
         """Number of row versions, counting repeated deliveries."""
-        return self.records - self.tombstones - self.unreadable - self.truncations
+        return self.records - self.tombstones - self.unreadable - self.truncation_records
 
 
 def land_changes(table: Table, context: RunContext) -> LayerResult:
@@ -144,7 +150,7 @@ class _ChangesLanding:
                 quarantine(unreadable(records, table), self.context)
             rows = self._new_versions(stamped(self._versions(records, summary), table, self.context), summary)
             note = self._left_behind() if self.context.full else ""
-            are_few = sizes.fits_driver(summary.readable) and summary.truncation is None
+            are_few = sizes.fits_driver(summary.readable) and not summary.truncations
             written = self._write(rows, found.stored_bytes, are_few=are_few)
         finally:
             records.unpersist()
@@ -162,14 +168,15 @@ class _ChangesLanding:
         )
 
     def _versions(self, records: DataFrame, summary: RecordSummary) -> DataFrame:
-        """Return the row versions in the records, with the deletes of the table's newest truncation."""
+        """Return the row versions in the records, with the deletes of the table's truncations."""
         rows = versions(records, self.table)
-        last = newest(summary.truncation, self.progress, TRUNCATED)
-        if last is None:
+        done = kept_truncations(self.progress)
+        self.progress.update(with_seen(self.progress, summary.truncations))
+        truncations = kept_truncations(self.progress)
+        if not truncations:
             return rows
-        is_new = self.progress.get(TRUNCATED) != list(last)
-        self.progress[TRUNCATED] = list(last)
-        return with_deletes(rows, self.table, last, self.bronze if is_new and not self.context.full else None)
+        bronze = None if self.context.full else self.bronze
+        return with_deletes(rows, self.table, truncations, bronze=bronze, done=done)
 
     def _write(self, rows: DataFrame, stored_bytes: int, *, are_few: bool) -> Written:
         more: dict[str, Any] = {"partition_by": PARTITIONS, "properties": properties(self.table)}
@@ -210,8 +217,8 @@ class _ChangesLanding:
         # Of two contents at one position, Silver takes the one with the higher hash, whichever arrives first.
         identity = [*self.table.key, "_sequence", "_row_hash"]
         rows = deduplicated(rows, identity, summary.readable)
-        known = self.progress.get(TRUNCATED)
-        lowest = min((each for each in (summary.lowest, known and known[0]) if each is not None), default=None)
+        deletes = [each.sequence for each in kept_truncations(self.progress)]
+        lowest = min((each for each in (summary.lowest, *deletes) if each is not None), default=None)
         if self.context.full or lowest is None or not self.bronze.exists():
             return rows
         return anti_joined(rows, since(self.bronze, lowest, columns=identity), identity)
@@ -225,8 +232,8 @@ def _summarized(records: DataFrame, table: Table, definition: Definition) -> Rec
         F.expr(f"min(_sequence) FILTER (WHERE {IS_READABLE})").alias("lowest"),
         F.expr("max_by(_names, _sequence) FILTER (WHERE _names IS NOT NULL)").alias("names"),
         F.collect_set("_names").alias("ever"),
-        F.count_if(F.expr(IS_TRUNCATION)).alias("truncations"),
-        F.expr(f"max(struct(_sequence, _committed_at, _origin)) FILTER (WHERE {IS_TRUNCATION})").alias("truncation"),
+        F.count_if(F.expr(IS_TRUNCATION)).alias("truncation_records"),
+        found_truncations().alias("truncations"),
     ).first()
     assert found is not None
     ever = {name for names in found["ever"] for name in names.split(BETWEEN)}
@@ -238,8 +245,8 @@ def _summarized(records: DataFrame, table: Table, definition: Definition) -> Rec
         lowest=found["lowest"],
         names=None if found["names"] is None else frozenset(found["names"].split(BETWEEN)),
         others=tuple(name for name in others if not is_left_out(table, name, definition)),
-        truncations=found["truncations"],
-        truncation=Truncation.of(found["truncation"]),
+        truncation_records=found["truncation_records"],
+        truncations=tuple(Truncation.of(each) for each in found["truncations"]),
     )
 
 

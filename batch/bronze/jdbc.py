@@ -30,7 +30,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
 from batch.bronze import progress as bronze_progress
-from batch.bronze.jdbc_rows import check_columns, matching_rows, read_source, rows_ahead
+from batch.bronze.jdbc_rows import check_columns, check_key, matching_rows, read_source, rows_ahead
 from batch.bronze.large_rows import BYTES, measured, put_aside, smaller, with_put_aside
 from batch.bronze.sequence import jdbc_sequence
 from batch.bronze.table import (
@@ -69,8 +69,8 @@ def land_jdbc(table: Table, context: RunContext) -> LayerResult:
     """Append the rows of the next cursor window that a Bronze table does not have yet.
 
     Raises:
-        BatchError: the database login is missing, or the source's columns differ from the definition; nothing was
-            written.
+        BatchError: the database login is missing, the source's columns differ from the definition, or its keys are not
+            unique; nothing was written.
     """
     bronze = bronze_table(table, context)
     is_first = not bronze.exists() or is_of_other_feed(bronze, table)
@@ -82,6 +82,8 @@ def land_jdbc(table: Table, context: RunContext) -> LayerResult:
     with connected(settings, definition.database, definition.schema) as connection:
         others = check_columns(connection, table)
         landing = _JdbcLanding(bronze=bronze, table=table, context=context, span=span, is_first=is_first)
+        if is_first or landing.is_whole:
+            check_key(connection, table)
         row_sizes = measured(connection, table, landing.condition(), context)
         ahead = 0 if not has_time_cursor(table) else rows_ahead(connection, table, span.anchor.now)
         expected = matching_rows(connection, table, landing.condition()) if is_first else 0

@@ -90,6 +90,22 @@ def check_columns(connection: Connection, table: Table) -> dict[str, str]:
     return {name: kind for name, kind in sorted(found.items()) if name not in table.lake_columns}
 
 
+def check_key(connection: Connection, table: Table) -> None:
+    """Check that no two rows of the source have the same key; rows with NULL in their key do not count.
+
+    Of two such rows, each run would find the one that it landed last to be the only one, and land the other again.
+
+    Raises:
+        BatchError: some keys occur more than once.
+    """
+    names = [connection.quoted(table.column(name).source_name) for name in table.key]
+    known, source = " AND ".join(f"{name} IS NOT NULL" for name in names), connection.quoted(table.source_name)
+    twice = f"SELECT 1 FROM {source} WHERE {known} GROUP BY {', '.join(names)} HAVING COUNT(*) > 1"  # noqa: S608 - the definition's own names
+    if count := int(connection.value(f"SELECT COUNT(*) FROM ({twice}) AS twice")):  # noqa: S608 - as above
+        what = f"the key ({', '.join(table.key)}) is not unique in the source: {count:,} keys occur more than once"
+        raise table_error(table, f"{what}: nothing was written; define a key whose values are unique")
+
+
 def columns_to_keep(engine: Engine, table: Table, others: Mapping[str, str], definition: Definition) -> list[Column]:
     """Return those of the source's other columns, given their types by name, whose values Bronze keeps in `_rest`."""
     can_be_read = {name: kind for name, kind in others.items() if name.isidentifier() and name.isascii()}

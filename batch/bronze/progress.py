@@ -1,6 +1,6 @@
 """The progress of a Bronze table: the position in its feed up to which it has been filled, as stored in its commits.
 
-For the feed `changes`, this is the next offset of each `topic/partition`, the newest truncation of the table, and the
+For the feed `changes`, this is the next offset of each `topic/partition`, the newest truncations of the table, and the
 names of the columns that it has kept in `_rest`. For the feed `jdbc`, it is the `anchor`, a time up to which the source
 was read; the `start` of the last window (None if it had no lower bound); and the last `sequence`, in microseconds since
 1970.
@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 TRUNCATED: Final = "truncated"
-"""The entry for the newest truncation (`batch.bronze.truncation`)."""
+"""The entry for the newest truncations (`batch.bronze.truncation`)."""
 
 KEPT: Final = "rest"
 """The entry for the columns that the definition lacks and the table keeps (`batch.bronze.rest`)."""

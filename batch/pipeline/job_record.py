@@ -21,6 +21,7 @@ import msgspec
 
 from batch.pipeline.lease import Caller
 from batch.pipeline.manifest import TableRun
+from streams.adapters.lake_keys import COMPARISONS, JOBS
 from streams.adapters.redis import RedisAwayError, Script
 
 log = logging.getLogger(__name__)
@@ -52,7 +53,7 @@ class JobRecord:
 
     def __init__(self, redis: Caller, dataset: str, say: Callable[[str], None]) -> None:
         self._redis = redis
-        self._key, self._comparison_key = f"batch_jobs:{dataset}", f"batch_comparisons:{dataset}"
+        self._key, self._comparison_key = f"{JOBS}{dataset}", f"{COMPARISONS}{dataset}"
         self._say = say
         self._is_away = False
 

@@ -32,6 +32,7 @@ from batch.pipeline.manifest import Manifest
 from batch.storage.objects import object_folder
 from batch.storage.paths import Lake
 from config.settings import ObjectStoreSettings
+from streams.adapters.lake_keys import RESULTS
 from streams.adapters.redis import RedisAwayError, Script
 
 log = logging.getLogger(__name__)
@@ -128,7 +129,7 @@ class Results:
         self.say(f"  {self.root}/{plan.export}: {rows.num_rows:,} rows")
 
     def _to_redis(self, plan: GoldPlan, table: Opened, mark: str, manifest: Manifest) -> None:
-        key = f"analytics:{plan.name}"
+        key = f"{RESULTS}{plan.name}"
         try:
             head = self.redis.call(HEAD, msgspec.msgpack.encode((key, HEAD_BYTES)))
             if _mark(head.partition(b',"rows":')[0] + b"}") == mark:

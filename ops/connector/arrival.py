@@ -35,7 +35,8 @@ class Arrivals:
 
     def newest_ms(self, topic: str) -> int | None:
         """Return the newest time of a topic's records, in milliseconds since 1970; None if it has none."""
-        return max((info.timestamp for info in self._ask([topic], _NEWEST).values()), default=-1) or None
+        newest = max((info.timestamp for info in self._ask([topic], _NEWEST).values()), default=-1)
+        return newest if newest > 0 else None  # Kafka answers -1 for an empty partition
 
     def records_since(self, topic: str, since_ms: int) -> int:
         """Return the number of offsets of a topic, in all partitions, that are not older than a time.

@@ -31,7 +31,7 @@ from ops.connector.settings import connector_name, connector_settings
 from ops.connector.sweep import sweep
 from ops.context import add_stack_option, definition_of, settings_environment
 from stack.errors import StackError
-from streams.model.position import epoch_of, with_epoch
+from streams.model.position import with_epoch
 
 
 def add_commands(subparsers: Any) -> None:
@@ -91,10 +91,7 @@ def run_epoch_begin(arguments: argparse.Namespace) -> int:
         check_connector(connect, name, connector_settings(definition, settings, epoch=epoch))
         begin_epoch(bootstrap, definition.name, epoch)
         print(f"{name}: epoch {epoch} has begun; if this command fails now, go on with `millrace connector apply`")
-        former = running_epoch(connect, name)
         _apply(arguments, connect, definition, settings, epoch)
-        if definition.engine == "postgres":
-            PostgresSource(definition, settings_environment(arguments), connect).forget(former)
     return 0
 
 
@@ -121,6 +118,8 @@ def _apply(
     if source is not None:
         source.await_arrival(epoch, before)
         print(f"{name}: records arrive")
+        for slot in source.forget(before=epoch):
+            print(f"{name}: dropped the replication slot {slot} of a former epoch")
 
     def say(line: str) -> None:
         print(f"{name}: {line}", flush=True)
@@ -190,14 +189,14 @@ def run_delete(arguments: argparse.Namespace) -> int:
     name = connector_name(definition.name)
     with ConnectClient(settings.url) as connect:
         known = connect.config(name)
-        epoch = epoch_of((known or {}).get("topic.prefix"))
         if known is not None and definition.engine == "postgres":
             stop_connector(connect, name)
             connect.forget_offsets(name)
         print(f"{name}: {'deleted' if connect.delete(name) else 'did not exist'}")
         if definition.engine == "postgres":
-            is_dropped = PostgresSource(definition, settings_environment(arguments), connect).forget(epoch)
-            print(f"{name}: {'dropped its replication slot' if is_dropped else 'had no replication slot'}")
+            dropped = PostgresSource(definition, settings_environment(arguments), connect).forget()
+            told = f"dropped the replication slot {', '.join(dropped)}" if dropped else "had no replication slot"
+            print(f"{name}: {told}")
     return 0
 
 

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from typing import Final
 
 from config.database_settings import PostgresSettings
+from config.dataset import known_datasets
 from config.definition import Definition
 from config.engines.base import Connection
 from config.settings import ConnectSettings, KafkaSettings
@@ -16,7 +17,7 @@ from ops.connector.arrival import SILENT_S, Arrivals
 from ops.connector.epochs import running_epoch
 from ops.connector.publication import prepare_source, unpublished
 from ops.connector.rest import LITTLE, ConnectClient
-from ops.connector.settings import connector_name, slot_name
+from ops.connector.settings import connector_name, slot_epoch, slot_name
 from ops.connector.slots import (
     BEGIN_EPOCH,
     Slot,
@@ -28,6 +29,7 @@ from ops.connector.slots import (
     read_slot,
     reader_of,
     slot_faults,
+    slot_names,
 )
 from ops.database import connected
 from ops.topics import apply_topics
@@ -152,10 +154,20 @@ class PostgresSource:
         except StackError:  # the connector does not run without its servers either, and the watch says so
             return None
 
-    def forget(self, epoch: int) -> bool:
-        """Drop slot and publication of an epoch; return False if there was no slot."""
+    def forget(self, *, before: int | None = None) -> list[str]:
+        """Drop the slots and publications of the epochs `before` one, or of all; return the names of the slots.
+
+        The server keeps its log for a slot that nobody reads until its disk is full.
+        """
+        datasets = {slot_name(name, 0) for name in known_datasets()} - {slot_name(self._definition.name, 0)}
         with self._connected() as connection:
-            return drop_slot(connection, slot_name(self._definition.name, epoch))
+            epochs = {name: slot_epoch(name, self._definition.name) for name in slot_names(connection)}
+            return [
+                name
+                for name, epoch in epochs.items()
+                if epoch is not None and (before is None or epoch < before) and name not in datasets
+                if drop_slot(connection, name)
+            ]
 
     def _check_slot(self, connection: Connection, epoch: int) -> None:
         prefix = with_epoch(self._definition.name, epoch)

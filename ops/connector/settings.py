@@ -90,6 +90,12 @@ def slot_name(dataset: str, epoch: int) -> str:
     return f"millrace_{with_epoch(dataset, epoch).replace('.', '_')}"
 
 
+def slot_epoch(name: str, dataset: str) -> int | None:
+    """Return the epoch whose slot of a dataset has this name; None if it is none of the dataset's slots."""
+    found = re.fullmatch(rf"{re.escape(slot_name(dataset, 0))}(?:_e([1-9][0-9]*))?", name)
+    return None if found is None else int(found[1] or 0)
+
+
 def _address(definition: Definition, settings: ConnectSettings) -> tuple[str, int]:
     """Return host and port at which Connect reaches the dataset's database."""
     host, port, names = settings.database_host, settings.database_port, "MYSQL_HOST or CONNECTOR_DATABASE_HOST"

@@ -36,6 +36,10 @@ WHERE backend_xid IS NOT NULL AND pid <> pg_backend_pid() ORDER BY xact_start
 """
 
 
+# Only slots of this database: another one may have a dataset of the same name.
+_NAMES: Final = "SELECT slot_name FROM pg_replication_slots WHERE database = current_database() ORDER BY slot_name"
+
+
 class Slot(Struct, frozen=True, kw_only=True):
     """A slot in PostgreSQL's log; places are in bytes since the log began.
 
@@ -81,6 +85,13 @@ def reader_of(connection: Connection, name: str) -> tuple[Any, ...] | None:
     rows = connection.rows(_READER, (name,))
     connection.rollback()
     return tuple(rows[0]) if rows else None
+
+
+def slot_names(connection: Connection) -> list[str]:
+    """Return the names of the slots in the log of the connection's database."""
+    rows = connection.rows(_NAMES)
+    connection.rollback()
+    return [name for (name,) in rows]
 
 
 def committed_place(offsets: Sequence[Mapping[str, Any]], prefix: str) -> int | None:

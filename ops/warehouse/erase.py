@@ -7,9 +7,10 @@ the other columns back. Facts have nothing but the key. Dead letters of the pers
 from __future__ import annotations
 
 import argparse
+import uuid
 from typing import Final
 
-from config.definition import Definition
+from config.definition import Column, Definition, LogicalType
 from config.engines import engine_of
 from config.engines.base import Connection
 from ops.context import settings_environment
@@ -33,11 +34,14 @@ _ERASE_LETTERS: Final = """
 def run_erase(arguments: argparse.Namespace) -> int:
     """Erase the row of a person whom the source has deleted."""
     definition, settings = subject_of(arguments)
-    table, person = _table_of_persons(definition), str(arguments.customer)
+    table = _table_of_persons(definition)
+    person = canonical_key(definition, table, str(arguments.customer))
     _require_deleted(definition, table, person, arguments)
     with warehouse_connection(settings, definition.name) as connection:
         rows, letters = erase(connection, table, person, topic_under(definition.topic_prefix, table.source.name))
     print(f"{table.name}: erased {rows} rows of {person}; {LETTERS}: erased the content of {letters} dead letters")
+    if not rows:
+        print(f"{table.name} has nothing of {person} but the key, or no such row")
     print("changes that are read again do not bring the row back; backups of the warehouse still have it")
     return 0
 
@@ -54,6 +58,7 @@ def erase(connection: Connection, table: WarehouseTable, person: str, topic: str
     )
     with connection.cursor() as cursor:
         cursor.execute(_LOCK.format(table=place))
+        cursor.execute(_LOCK.format(table=LETTERS))
         cursor.execute(_MARK, (table.name, person))
         cursor.execute(erasing, (person,))
         rows = cursor.rowcount
@@ -61,6 +66,25 @@ def erase(connection: Connection, table: WarehouseTable, person: str, topic: str
         letters = cursor.rowcount
     connection.commit()
     return rows, letters
+
+
+def canonical_key(definition: Definition, table: WarehouseTable, text: str) -> str:
+    """Return a person's key as the warehouse writes it: a number without leading zeros, a UUID in lower case.
+
+    Raises:
+        StackError: the key's column cannot have this value.
+    """
+    kind = _key_column(definition, table).type
+    try:
+        if kind in {LogicalType.INTEGER, LogicalType.BIGINT}:
+            return str(int(text))
+        return str(uuid.UUID(text)) if kind is LogicalType.UUID else text
+    except ValueError:
+        raise StackError(f"{text!r} is no key of {table.source.name}, whose type is {kind}") from None
+
+
+def _key_column(definition: Definition, table: WarehouseTable) -> Column:
+    return definition.table(table.source.name).columns[table.key_indexes[0]]
 
 
 def _table_of_persons(definition: Definition) -> WarehouseTable:
@@ -72,7 +96,7 @@ def _table_of_persons(definition: Definition) -> WarehouseTable:
 
 def _require_deleted(definition: Definition, table: WarehouseTable, person: str, arguments: argparse.Namespace) -> None:
     engine = engine_of(definition)
-    column = definition.table(table.source.name).columns[table.key_indexes[0]]
+    column = _key_column(definition, table)
     login = engine.login(settings_environment(arguments))
     with connected(login, definition.database, definition.schema) as source:
         name = source.quoted(table.source.name)

@@ -65,7 +65,7 @@ class TurnCounts(Protocol):
         """Dead letters of the turn, one for each record that could not be processed."""
 
     @property
-    def reasons(self) -> Iterable[str]:
+    def reasons(self) -> Sequence[str]:
         """The reason of each dead letter."""
 
     @property
@@ -138,9 +138,13 @@ class RuntimeStats:
             self.behind = turn.behind[0], turn.behind[1] / 1000
         self.counters["records"] += records
         self.counters["outputs"] += outputs
-        self.counters["refused"] += len(turn.rejected)
-        self.refusals.note(turn.reasons, now_ms / 1000)
+        self.refused(turn.reasons)
         self.counters.update(turn.counts)
+
+    def refused(self, reasons: Sequence[str]) -> None:
+        """Count dead letters that were kept, one for each of the reasons."""
+        self.counters["refused"] += len(reasons)
+        self.refusals.note(reasons, time.time())
 
     def as_dict(self) -> dict[str, Any]:
         """Return the figures for `/stats/`: uptime, turns, the longest hold of the event loop, and all counters."""

@@ -15,6 +15,7 @@ from typing import Any, Final
 import msgspec
 from mode import Service
 
+from streams.adapters.lake_keys import COMPARISONS, JOBS
 from streams.adapters.redis import RedisAwayError, Script, ScriptCaller
 from streams.runtime.web.dashboard.html import Markup, table
 from streams.runtime.web.dashboard.verdict import clock
@@ -22,8 +23,6 @@ from streams.runtime.web.dashboard.verdict import clock
 log = logging.getLogger(__name__)
 
 DATABASE: Final = 0
-JOBS: Final = "batch_jobs:"
-COMPARISONS: Final = "batch_comparisons:"
 ASK_S: Final = 10.0
 MOST_CHARACTERS: Final = 200
 

@@ -9,7 +9,7 @@ from aiohttp import web
 from faust.web import Request, Response, View
 
 from streams.model.order import Emission, OrderState, is_forgotten, products_of, status_of
-from streams.model.order_life import utc_of
+from streams.model.order_life import Standing, standing_of, utc_of
 from streams.runtime.faust.app import TransactionalApp
 from streams.runtime.faust.router import ROUTED
 from streams.runtime.faust.table import NotHere, TransactionalTable
@@ -34,7 +34,7 @@ def order_view(order_id: str, state: OrderState) -> dict[str, Any]:
         "status": "forgotten" if is_forgotten(state) else status_of(state),
         "emission": state.emission.name.lower(),
         "emitted": state.emission is Emission.EMITTED,
-        "held": state.emission is Emission.PENDING and state.denied,
+        "held": standing_of(state) is Standing.HELD,
         "revision": state.revision,
         "products_missing": waiting_for,
         "row": None if row is None else msgspec.to_builtins(_named(row)),

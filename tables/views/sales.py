@@ -17,6 +17,7 @@ from typing import Any, Final
 import msgspec
 from mode import Service
 
+from streams.adapters.lake_keys import RESULTS
 from streams.adapters.redis import RedisAwayError, Script, ScriptCaller
 from streams.model.figures import minutes_before
 from streams.runtime.web.dashboard.html import Markup, chart, element, joined, table
@@ -26,7 +27,6 @@ from tables.figures import COUNTRIES, ORDERS, VELOCITY
 log = logging.getLogger(__name__)
 
 RESULTS_DATABASE: Final = 0
-RESULTS: Final = "analytics:"
 ASK_S: Final = 10.0
 MINUTES: Final = 60
 MOST_ROWS: Final = 8

@@ -12,7 +12,11 @@ in step 1, and shuts later ones out. A commit without an answer has an unknown o
 and reads the offset. A warehouse that was restored from a dump, or emptied, has older offsets or none, and catches up.
 
 If the database refuses a value, the rows are halved inside savepoints until the row stands alone. It becomes a dead
-letter in Kafka before the commit; its neighbours are written.
+letter; its neighbours are written. If it refuses too many rows of a turn, its columns probably do not fit the source's,
+and the partition waits for them to be changed.
+
+Dead letters are written to Kafka right before the commit, when the database has accepted all the rest: a database that
+refuses a statement for hours gets no letter twice.
 """
 
 from __future__ import annotations
@@ -24,7 +28,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from aiokafka.errors import KafkaError
 from faust.types import TP
@@ -45,6 +49,10 @@ log = logging.getLogger(__name__)
 MOST_ROWS: Final = 5_000
 """Maximum number of rows of one statement; more make it no faster, and 500 hardly slower."""
 
+REFUSED_MAX: Final = 500
+"""Maximum number of rows of a turn that become dead letters because the database refuses them. Each of them takes
+several statements, which must all be done within the time limit of a commit."""
+
 LETTERS_LIMIT_S: Final = 5.0
 """Time limit for writing dead letters to Kafka; less than the database lets a transaction wait."""
 
@@ -63,6 +71,13 @@ class Load:
 
     statement: str
     arrays: Callable[[Sequence[Any]], Sequence[Any]]
+
+
+class _Refused(NamedTuple):
+    """The dead letter of a row that the database refused, and the reason in it."""
+
+    letter: OutputRecord
+    reason: str
 
 
 class WarehouseSink(Service):
@@ -144,7 +159,7 @@ class WarehouseCommitter:
         return {self._tp.topic: self._expected}
 
     async def commit(self, outputs: Sequence[OutputRecord], offsets: Mapping[str, int]) -> Mapping[str, int]:
-        """Write dead letters to Kafka; then write rows and next offset in one transaction of the warehouse.
+        """Write rows and next offset in one transaction of the warehouse, and dead letters to Kafka before its commit.
 
         Raises:
             SinkAwayError: the warehouse does not answer, or another worker has taken the partition over.
@@ -153,17 +168,17 @@ class WarehouseCommitter:
         rows = [record for record in outputs if record.content is not None]
         next_offset = offsets[self._tp.topic]
         with self._named():
-            if dead:
-                await self._sink.dead_letters.keep(dead)
+            refused: list[_Refused] = []
             try:
-                written, refused = await self._write(rows, next_offset), 0
+                written = await self._write(rows, next_offset, dead)
             except ValueRefusedError:
                 if self._refuse is None:
                     raise
-                written, refused = await self._write_apart(rows, next_offset)
+                written = await self._write_apart(rows, next_offset, dead, refused)
         self._expected = next_offset
-        passed_over = len(rows) - written - refused
-        self._sink.counts.update(written=written, passed_over=passed_over, refused=refused)
+        passed_over = len(rows) - written - len(refused)
+        self._sink.counts.update(written=written, passed_over=passed_over, refused=len(refused))
+        self._sink.app.stats.refused([each.reason for each in refused])
         self._sink.newest.note(record.content.at_ms for record in rows if isinstance(record.content, Row))
         await self._tell_group(next_offset)
         return {}
@@ -195,35 +210,48 @@ class WarehouseCommitter:
 
     # -- writing ------------------------------------------------------------------------------------------------------
 
-    async def _write(self, rows: Sequence[OutputRecord], next_offset: int) -> int:
+    async def _write(self, rows: Sequence[OutputRecord], next_offset: int, dead: Sequence[OutputRecord]) -> int:
         """Write all rows; return how many of them the warehouse did not have yet."""
         async with self._sink.client.transaction() as transaction:
             await self._move_offset(transaction, next_offset)
-            return sum([await transaction.run(self._load.statement, self._arrays(part)) for part in _parts(rows)])
+            statement = self._load.statement
+            written = sum([await transaction.run(statement, self._arrays(part)) for part in _parts(rows)])
+            await self._keep(dead)
+        return written
 
-    async def _write_apart(self, rows: Sequence[OutputRecord], next_offset: int) -> tuple[int, int]:
-        """Write all rows but those with refused values, which become dead letters; return the numbers of both."""
-        letters: list[OutputRecord] = []
+    async def _write_apart(
+        self, rows: Sequence[OutputRecord], next_offset: int, dead: Sequence[OutputRecord], refused: list[_Refused]
+    ) -> int:
+        """Write all rows but those with refused values; add these to `refused`, and return the number of the others."""
         async with self._sink.client.transaction() as transaction:
             await self._move_offset(transaction, next_offset)
-            written = sum([await self._halve(transaction, part, letters) for part in _parts(rows)])
+            written = sum([await self._halve(transaction, part, refused) for part in _parts(rows)])
+            await self._keep([*dead, *(each.letter for each in refused)])
+        return written
+
+    async def _keep(self, letters: Sequence[OutputRecord]) -> None:
+        if letters:
             async with asyncio.timeout(LETTERS_LIMIT_S):
                 await self._sink.dead_letters.keep(letters)
-        return written, len(letters)
 
-    async def _halve(self, transaction: Transaction, rows: Sequence[OutputRecord], letters: list[OutputRecord]) -> int:
+    async def _halve(self, transaction: Transaction, rows: Sequence[OutputRecord], refused: list[_Refused]) -> int:
         try:
             return await transaction.run_apart(self._load.statement, self._arrays(rows))
         except ValueRefusedError as error:
+            if len(refused) >= REFUSED_MAX:
+                raise ValueRefusedError(f"more than {REFUSED_MAX} rows of a turn: {error}") from error
             if len(rows) == 1:
-                [record] = rows
-                assert record.source is not None
-                assert self._refuse is not None
-                letters.append(self._refuse(record.source, f"refused by the warehouse: {error}"))
+                refused.append(self._refused(rows[0], error))
                 return 0
         middle = len(rows) // 2
-        first = await self._halve(transaction, rows[:middle], letters)
-        return first + await self._halve(transaction, rows[middle:], letters)
+        first = await self._halve(transaction, rows[:middle], refused)
+        return first + await self._halve(transaction, rows[middle:], refused)
+
+    def _refused(self, row: OutputRecord, error: ValueRefusedError) -> _Refused:
+        assert row.source is not None
+        assert self._refuse is not None
+        reason = f"refused by the warehouse: {error}"
+        return _Refused(self._refuse(row.source, reason), reason)
 
     async def _move_offset(self, transaction: Transaction, next_offset: int) -> None:
         statement = statements.move_offset(self._sink.schema)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from streams.model.position import WIDTHS, sequence_text
@@ -134,8 +134,14 @@ _KEEP_ID: Final = "UPDATE {schema}.stream_offsets SET topic_id = %s WHERE {place
 _INSERT_LETTERS: Final = """\
 INSERT INTO {schema}.dlq_events
     (app, topic, partition, "offset", recorded_at, written_at, reason, key, value, headers)
-SELECT app, topic, number, place, {recorded}, {written}, reason, key, value, headers::jsonb
-FROM unnest({arrays}) AS given(app, topic, number, place, recorded, written, reason, key, value, headers)
+SELECT app, topic, number, place, {recorded}, {written},
+    CASE WHEN is_erased THEN 'erased' ELSE reason END, CASE WHEN is_erased THEN NULL ELSE key END,
+    CASE WHEN is_erased THEN NULL ELSE value END, CASE WHEN is_erased THEN '{{}}' ELSE headers END::jsonb
+FROM unnest({arrays}) AS given(app, topic, number, place, recorded, written, reason, key, value, headers),
+    LATERAL (SELECT EXISTS (
+        SELECT FROM {schema}.erased_rows AS erased WHERE {is_persons}
+        AND given.key IN (convert_to(erased.key, 'UTF8'), convert_to('"' || erased.key || '"', 'UTF8'))
+    )) AS found(is_erased)
 ON CONFLICT DO NOTHING
 """
 _LETTER_ARRAYS: Final = ("text", "text", "integer", "bigint", "bigint", "bigint", "text", "bytea", "bytea", "text")
@@ -161,8 +167,16 @@ def keep_topic_id(schema: str) -> str:
     return _KEEP_ID.format(schema=quoted(schema), place=_PLACE)
 
 
-def insert_letters(schema: str) -> str:
-    """Return the statement that inserts dead letters that are not there yet, by the origin of their records."""
+def insert_letters(schema: str, persons: Mapping[str, str]) -> str:
+    """Return the statement that inserts dead letters that are not there yet, by the origin of their records.
+
+    Of the records of a person who was erased, the content is left out.
+
+    Args:
+        persons: names of the warehouse's tables with persons, keyed by the topic of their changes.
+    """
+    which = [f"(given.topic = '{topic}' AND erased.name = '{name}')" for topic, name in persons.items()]
     given = ", ".join(f"%b::{kind}[]" for kind in _LETTER_ARRAYS)
     times = {"recorded": _TIME.format("recorded"), "written": _TIME.format("written")}
-    return _INSERT_LETTERS.format(schema=quoted(schema), arrays=given, **times)
+    is_persons = f"({' OR '.join(which)})" if which else "FALSE"
+    return _INSERT_LETTERS.format(schema=quoted(schema), arrays=given, is_persons=is_persons, **times)

@@ -294,6 +294,32 @@ def test_a_truncation_deletes_every_older_row_also_of_changes_that_come_later(
     assert newest() == {"1": "d", "2": "d", "3": "u", "4": "d"}
 
 
+@pytest.mark.parametrize("at_once", [False, True])
+def test_each_truncation_deletes_what_is_older_however_many_a_run_reads(
+    spark: SparkSession, tmp_path: Path, archive: Archive, at_once: bool
+) -> None:
+    runs = [
+        [envelope("c", method(1), pos=1), envelope("c", method(2), pos=2), envelope("t", None, pos=3)],
+        [envelope("c", method(1), pos=4), envelope("t", None, pos=6), envelope("t", None, pos=7)],
+        [envelope("c", method(5), pos=5), envelope("c", method(6), pos=8), envelope("t", None, pos=3)],  # two come late
+    ]
+    context = run_context(spark, tmp_path)
+    for records in runs:
+        archive.put(*records)
+        if not at_once:
+            bronze.land(METHODS, run_context(spark, tmp_path))
+    if at_once:
+        bronze.land(METHODS, run_context(spark, tmp_path, full=True))
+    rows = picked(content(context, "payment_method"), "id", "_op", "_sequence")
+    positions = {sequence_text((0, 2, pos, 0)): pos for pos in range(1, 9)}
+    assert [(key, op, positions[sequence]) for key, op, sequence in rows] == [
+        *(("1", "c", 1), ("1", "d", 3), ("1", "c", 4), ("1", "d", 6)),
+        *(("2", "c", 2), ("2", "d", 3)),
+        *(("5", "c", 5), ("5", "d", 6)),
+        ("6", "c", 8),
+    ]
+
+
 def test_an_archive_without_changes_makes_an_empty_table(spark: SparkSession, tmp_path: Path) -> None:
     context = run_context(spark, tmp_path)
     result = bronze.land(METHODS, context)

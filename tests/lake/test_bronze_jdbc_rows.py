@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from batch.delta import sizes
+from batch.errors import BatchError
 from config.definition import Column, LogicalType
 from config.engines.base import Connection
 from tests.support.lake.jdbc_source import Source, execute, order
@@ -48,6 +49,21 @@ def test_rows_with_null_in_their_key_are_landed_once_and_set_aside(details: Sour
     execute(shop, "DELETE FROM order_details")
     shop.commit()
     assert details.land().is_unchanged, "nobody knows which of them is gone"
+
+
+def test_a_key_that_is_not_unique_in_the_source_is_an_error(details: Source, shop: Connection) -> None:
+    execute(shop, "ALTER TABLE order_details DROP PRIMARY KEY")
+    execute(shop, "INSERT INTO order_details VALUES ('o', 1, 1)")
+    shop.commit()
+    details.land()
+    execute(shop, "INSERT INTO order_details VALUES ('o', 1, 2), ('o', 2, 1)")
+    shop.commit()
+    with pytest.raises(BatchError, match=r"order_details: the key .*order_id, product_id.* not unique.* 1 keys occur"):
+        details.land()
+    assert len(details.rows("quantity")) == 1
+    execute(shop, "DELETE FROM order_details WHERE quantity = 2")
+    shop.commit()
+    assert details.land().rows_written == 1
 
 
 def test_a_row_that_is_too_large_is_put_aside_with_its_size_and_the_others_go_on(

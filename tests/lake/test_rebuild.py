@@ -110,8 +110,11 @@ def filled(spark: SparkSession, tmp_path: Path) -> Path:
     brought_up(run_context(spark, tmp_path, definition=SHOP))
     # From here on, the definition has more columns.
     customers.put(customer(40), customer(10, "c", tier="basic"), customer(41, "d", id_=8))
+    # Two customers have two contents at one position each, which come in both orders.
+    customers.put(customer(50, "c", id_=9, tier="one"), customer(51, "c", id_=10, tier="two"))
     brought_up(run_context(spark, tmp_path, definition=WIDER))
     customers.put(customer(30, tier="silver"), None, customer(60, "c", id_=8, tier="back"))
+    customers.put(customer(50, "c", id_=9, tier="two"), customer(51, "c", id_=10, tier="one"))
     orders.put(order(61, "c", 5))
     brought_up(run_context(spark, tmp_path, definition=WIDER))
     return tmp_path
@@ -121,6 +124,7 @@ def test_a_rebuild_gives_every_row_that_the_runs_gave(spark: SparkSession, fille
     context = run_context(spark, filled, definition=WIDER)
     before = everything(context)
     assert [row[4] for row in before["silver/customers_history"] if row[0] == 7] == ["basic", "gold", "silver"]
+    assert len([row for row in before["silver/customers_history"] if row[0] in {9, 10}]) == 4
     # Rows from before the definition had these columns have them too.
     seen = datetime(2025, 1, 1, microsecond=500_000)
     later = (Decimal("12.500"), seen, '{"a":[1]}', True, 1.5e-7)

@@ -136,8 +136,7 @@ def _stands_still(past: Past) -> str | None:
 
 
 def _dead_letters(past: Past) -> str | None:
-    refused = "warehouse.refused"  # rows whose values the database refuses
-    number = grown(past, lambda figures: figures.dead_letters + figures.events.get(refused, 0), 10 * _MINUTE_S)
+    number = grown(past, lambda figures: figures.dead_letters, 10 * _MINUTE_S)
     return f"{number} dead letters in 10 minutes" if number else None
 
 
@@ -229,8 +228,7 @@ RULES: Final[Sequence[Rule]] = (
     ),
     Rule(
         name="DeadLettersGrow",
-        expression="increase(millrace_dead_letters_total[10m]) > 0"
-        ' or increase(millrace_warehouse_total{event="refused"}[10m]) > 0',
+        expression="increase(millrace_dead_letters_total[10m]) > 0",
         for_s=0,
         verdict=Verdict.PERSON,
         summary="Records became dead letters",

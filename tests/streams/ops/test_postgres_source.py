@@ -27,6 +27,7 @@ from ops.connector.first_reads import FirstReads
 from ops.connector.postgres import PostgresSource
 from ops.connector.rest import ConnectClient
 from stack.artifacts.system import require_program
+from stack.errors import StackError
 from stack.local import Stack
 from streams.topics import topic_under
 from tests.support.postgres_source import DEFINITION, LIMIT_S, Source, change_across_the_snapshot, made_source, wait_for
@@ -103,8 +104,11 @@ def test_a_row_that_vanished_unseen_is_swept_and_one_that_an_open_transaction_br
 
 
 def test_a_slot_beyond_what_was_published_is_refused_until_a_new_epoch_reads_all_again(
-    source: Source, capsys: pytest.CaptureFixture[str]
+    source: Source, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def refuse(*_: object) -> None:
+        raise StackError("time is up")
+
     source.run("INSERT INTO customers VALUES (1, 'a')")
     assert main(["connector", "apply", "--wait-snapshot"]) == 0
     source.stop_connector()
@@ -113,8 +117,13 @@ def test_a_slot_beyond_what_was_published_is_refused_until_a_new_epoch_reads_all
     assert main(["connector", "apply"]) == 1
     assert "millrace connector epoch begin" in capsys.readouterr().err
     assert source.by_position() == {1: "a"}
-    assert main(["connector", "epoch", "begin", "--wait-snapshot"]) == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(FirstReads, "begin", refuse)
+        assert main(["connector", "epoch", "begin"]) == 1
     wait_for(lambda: source.by_position() == {1: "skipped"})
+    assert not source.has_slot(), "the server would keep its log for it for ever"
+    source.run("SELECT pg_create_logical_replication_slot(%s, 'pgoutput')", source.slot)  # as a failure may leave it
+    assert main(["connector", "apply"]) == 0
     assert not source.has_slot()
 
 

@@ -35,7 +35,7 @@ NEW = updated(customer(email="old"), customer(email="new"), position(2))
 class OffsetInASecondTransaction(WarehouseCommitter):
     """A mutant that commits the rows first, and then the offset."""
 
-    async def _write(self, rows: Any, next_offset: int) -> int:
+    async def _write(self, rows: Any, next_offset: int, dead: Any) -> int:
         async with self._sink.client.transaction() as transaction:
             written = await transaction.run(self._load.statement, self._arrays(rows))
         async with self._sink.client.transaction() as transaction:

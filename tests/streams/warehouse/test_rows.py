@@ -15,12 +15,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from config.dataset import load_definition
 from ops.cli import main
 from ops.database import connected
 from ops.warehouse.check import Comparison, compared
-from ops.warehouse.erase import erase
+from ops.warehouse.erase import canonical_key, erase
+from stack.errors import StackError
+from streams.model.letter import Letter, letter_arrays
 from streams.model.position import sequence_text
-from tests.streams.warehouse.warehouse_rows import Warehouse, Writer, customer
+from tables.warehouse import statements
+from tests.streams.warehouse.warehouse_rows import CUSTOMERS, Warehouse, Writer, customer
 from tests.support.builders import created, deleted, position, read_at, snapshot_read, updated
 
 MINUTE_MS = 60_000
@@ -53,6 +57,16 @@ async def written(warehouse: Warehouse, *turns: Sequence[bytes], table: str = "d
         await writer.write(*turn)
     await writer.close()
     return writer
+
+
+async def lettered(warehouse: Warehouse, *keys: bytes | None) -> None:
+    """Write dead letters of customers with these keys."""
+    letters = [Letter("app", CUSTOMERS, 0, place, 0, 0, "bad", key, b"{", "[]") for place, key in enumerate(keys, 100)]
+    writer = Writer(warehouse)
+    statement = statements.insert_letters(warehouse.name, {CUSTOMERS: "dim_customers"})
+    async with writer.client.transaction() as transaction:
+        assert await transaction.run(statement, letter_arrays(letters)) == len(keys)
+    await writer.close()
 
 
 def orders_of_the_history() -> st.SearchStrategy[list[list[int]]]:
@@ -178,6 +192,18 @@ async def test_a_person_who_was_erased_does_not_come_back_by_a_replay_nor_after_
         assert main(["warehouse", "reset", "--yes"]) == 0
         assert main(["warehouse", "apply"]) == 0
     assert warehouse.run("SELECT count(*) FROM dlq_events") == [(0,)]
+    await lettered(warehouse, b"1", b'"1"', b"10", b"2", None)
+    assert warehouse.run(content) == [
+        *[(None, None, "erased")] * 2,
+        *((b"10", b"{", "bad"), (b"2", b"{", "bad"), (None, b"{", "bad")),
+    ]
+
+
+def test_a_person_is_erased_however_the_key_is_written(warehouse: Warehouse) -> None:
+    definition, table = load_definition(warehouse.name), warehouse.table("dim_customers")
+    assert {canonical_key(definition, table, text) for text in ("42", "0042", " 42 ")} == {"42"}
+    with pytest.raises(StackError, match="no key of customers"):
+        canonical_key(definition, table, "42a")
 
 
 async def test_the_warehouse_is_compared_with_its_source_by_rows_and_checksums(warehouse: Warehouse) -> None:

@@ -23,6 +23,7 @@ from streams.adapters.postgres import DatabaseClient
 from streams.model.warehouse import WarehouseTable, folded, warehouse_tables
 from streams.runtime.faust.app import TransactionalApp
 from streams.runtime.partition.batch import OutputRecord
+from streams.runtime.stats import RuntimeStats
 from streams.runtime.testing import Consumed
 from tables.warehouse import statements
 from tables.warehouse.committer import Load, WarehouseCommitter, WarehouseSink
@@ -86,6 +87,7 @@ class IdleWorker:
         self.partition_supervisor = self
         self.kafka_client: dict[str, Any] = {}
         self.group_offsets: dict[TP, int] = {}
+        self.stats = RuntimeStats()
 
     async def commit_group_offsets(self, offsets: Mapping[TP, int]) -> None:
         self.group_offsets.update(offsets)

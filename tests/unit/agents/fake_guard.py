@@ -53,7 +53,7 @@ class FakeGuard:
         """Claim orders; waits while away, or answers `UNAVAILABLE`, as it was told."""
         self.claimed.append((list(claims), token))
         if self.away_since is not None and self._when_away is WhenAway.GO_ON:
-            answers = [Answer.UNAVAILABLE] * len(claims)
+            answers = [Answer.HELD if claim.was_denied else Answer.UNAVAILABLE for claim in claims]
         else:
             await self._is_there.wait()
             answers = [self._claim(claim, token) for claim in claims]

@@ -127,6 +127,14 @@ def test_a_guard_that_is_away_and_is_to_be_done_without_lets_the_order_out() -> 
     assert kinds(testbed.turn(*completing())) == [(CompleteOrder, "order-1")]
 
 
+def test_while_the_guard_is_away_no_order_goes_out_that_it_has_denied() -> None:
+    testbed = ClaimFilterTestbed(when_away=WhenAway.GO_ON)
+    testbed.guard.locks["order-1"] = f"claimed:{OTHERS}"
+    testbed.turn(*completing())
+    testbed.guard.go_away()
+    assert kinds(testbed.asked_again()) == []
+
+
 # -- turns ------------------------------------------------------------------------------------------------------------
 
 

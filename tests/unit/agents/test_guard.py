@@ -118,6 +118,14 @@ async def test_a_call_carries_token_application_retention_and_what_was_refused()
     assert content == [TOKEN, "shop.orders-1", 60, ["a", "b"], [2]]
 
 
+async def test_without_an_answer_only_orders_pass_that_were_not_denied_before() -> None:
+    client = Client()
+    client.is_away = True
+    guard = guard_on(client, WhenAway.GO_ON)
+    answers = await guard.claim([Claim("a"), Claim("b", was_denied=True)], TOKEN)
+    assert answers == [Answer.UNAVAILABLE, Answer.HELD]
+
+
 async def test_no_claims_are_no_call() -> None:
     client = Client()
     assert await guard_on(client).claim([], TOKEN) == []

@@ -30,7 +30,6 @@ CASES: Any = [
     ("NoCommit", {"lag_s": {"orders/1": 1.0}}, 135),
     ("OrdersLate", {"visible": SLOW}, 62),
     ("DeadLettersGrow", {"dead_letters": 1}, 2),
-    ("DeadLettersGrow", {"events": {"warehouse.refused": 1}}, 2),
     ("ServerAway", {"away_s": {"guard": 11.0}}, 2),
     ("SourceHeldUp", {"held_up_s": 11.0}, 2),
     ("KafkaUnanswered", {"unanswered_s": 31.0}, 32),

@@ -169,6 +169,10 @@ def _forward(document: dict[str, Any], **wrong: Any) -> None:
             "tables[0].columns: column 'id' is defined twice",
         ),
         (
+            lambda d: _table(d)["columns"].extend({"name": f"c{n}", "type": "string"} for n in range(5_000)),
+            "tables[0].columns: 5,003 columns are more than the 1,600 that a table may have: leave some out",
+        ),
+        (
             lambda d: _table(d)["columns"][0].update(nullable=True),
             "tables[0].columns[0].nullable: a key column can't be null",
         ),

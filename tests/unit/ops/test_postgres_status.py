@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
@@ -88,3 +89,12 @@ def test_a_slot_or_log_that_is_gone_asks_for_a_new_epoch(slot: Slot | None, monk
     shown, is_good = status(monkeypatch, slot=slot)
     assert not is_good
     assert "millrace connector epoch begin" in shown
+
+
+@pytest.mark.parametrize("answers", [{}, {0: -1}, {0: -1, 1: -1}])
+def test_a_topic_without_records_has_no_newest_one(monkeypatch: pytest.MonkeyPatch, answers: dict[int, int]) -> None:
+    found = {place: SimpleNamespace(timestamp=at) for place, at in answers.items()}
+    monkeypatch.setattr(Arrivals, "_ask", lambda *_: found)
+    assert Arrivals("127.0.0.1:1").newest_ms("heartbeats") is None
+    found[5] = SimpleNamespace(timestamp=7)
+    assert Arrivals("127.0.0.1:1").newest_ms("heartbeats") == 7

@@ -14,6 +14,8 @@ from faust.types import TP
 
 from config.errors import UsageError
 from ops.cli import parser
+from ops.dead_letters.letter import DeadLetter, RecordRef, read_record
+from ops.dead_letters.replaying import replay_fault
 from ops.skip.applications import position_of
 from ops.skip.command import Record, check_next, lost_letter, skipped_letter
 from ops.skip.positions import ArchivePosition, StoppedApplication
@@ -33,6 +35,12 @@ def arguments(*more: str) -> argparse.Namespace:
     """A parsed command line."""
     fixed = ["--app", "shop", "--topic", ORDERS.topic, "--partition", "2", "--reason", "poison"]
     return parser("topics").parse_args(["topics", "skip", *fixed, *more])
+
+
+def read_letter(letter: OutputRecord) -> DeadLetter:
+    found = read_record(RecordRef(0, 1), 0, letter.key, letter.value, letter.headers)
+    assert isinstance(found, DeadLetter)
+    return found
 
 
 def headers(letter: OutputRecord) -> dict[str, str]:
@@ -98,6 +106,7 @@ def test_a_record_that_cannot_be_read_leaves_a_letter_with_what_is_known(record:
     letter = skipped_letter(arguments("--offset", "7"), record)
     assert (letter.key, letter.value, headers(letter)["offset"]) == (b"", None, "7")
     assert "could not be read" in headers(letter)["reason"]
+    assert "could not be read" in str(replay_fault(read_letter(letter), {ORDERS.topic: 4}))
 
 
 @pytest.mark.parametrize(("committed", "said"), [(1, "from offset 1"), (None, "from an unknown offset")])
@@ -105,6 +114,8 @@ def test_the_letter_of_lost_records_names_their_range(committed: int | None, sai
     reason = headers(lost_letter(arguments("--to-beginning"), committed, SOURCE))["reason"]
     assert said in reason
     assert f"offset 3 of the topic with id {OLD}" in reason
+    letter = read_letter(lost_letter(arguments("--to-beginning"), committed, SOURCE))
+    assert replay_fault(letter, {ORDERS.topic: 4}) is not None
 
 
 # -- the archive ------------------------------------------------------------------------------------------------------

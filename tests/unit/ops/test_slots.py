@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from ops.connector.settings import slot_epoch, slot_name
 from ops.connector.slots import Slot, committed_place, lsn_text, slot_faults
 
 SLOT = Slot(
@@ -75,3 +76,16 @@ def test_the_place_is_that_of_the_connectors_own_epoch() -> None:
 def test_places_are_shown_as_postgres_shows_them() -> None:
     assert lsn_text(0x1590_0BF0) == "0/15900BF0"
     assert lsn_text((3 << 32) + 10) == "3/A"
+
+
+def test_a_slot_belongs_to_an_epoch_of_one_dataset() -> None:
+    assert [slot_epoch(slot_name("shop", epoch), "shop") for epoch in (0, 1, 30)] == [0, 1, 30]
+    others = (
+        "millrace_shop2",
+        "millrace_shop_e0",
+        "millrace_shop_e01",
+        "millrace_shop_e1_e2",
+        "shop",
+        "millrace_shop_e",
+    )
+    assert {slot_epoch(name, "shop") for name in others} == {None}

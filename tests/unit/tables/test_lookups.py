@@ -36,12 +36,14 @@ class MemoryRedis:
 
     Attributes:
         away: raised by the next calls, one each; with True the script has run before.
+        is_full: whether writes are refused.
     """
 
     def __init__(self) -> None:
         self.values: dict[str, str] = {}
         self.places: dict[tuple[str, str], str] = {}
         self.away: list[bool] = []
+        self.is_full = False
         self.is_closed = False
 
     async def call(self, script: Script, argument: bytes, *, timeout_s: float = CALL_TIMEOUT_S) -> Any:
@@ -55,6 +57,8 @@ class MemoryRedis:
         place = (argument[0], argument[1])
         if script is READ:
             return self.places[place].encode() if place in self.places else None
+        if script is not READ and self.is_full:
+            raise RedisAwayError("OOM command not allowed when used memory > 'maxmemory'")
         if script is KEEP:
             self.places[place] = argument[2]
             return None
@@ -268,13 +272,26 @@ async def test_dead_letters_are_in_kafka_before_the_place_moves_on(sink: LookupS
     Producer.failing_starts = 1
     with pytest.raises(KafkaConnectionError):
         await commit(committer, 5, ADA, LETTER)
-    assert (redis.values, redis.places) == ({}, {})
+    assert (redis.values, PLACE in redis.places) == ({}, False)
     await commit(committer, 5, ADA, LETTER)
     assert redis.values == {"customer:7": '{"name":"Ada"}'}
     failed, producer = Producer.made
     assert failed.is_stopped
     assert producer.sent == [(DEAD_LETTERS, b"7", b"{", [("reason", b"no JSON")])]
     assert producer.options["enable_idempotence"] is True
+
+
+async def test_a_full_redis_gets_a_letter_once_however_often_it_is_tried(sink: LookupSink, redis: MemoryRedis) -> None:
+    Producer.answers.set()
+    redis.is_full = True
+    for _ in range(3):
+        committer, _ = await opened(sink)
+        with pytest.raises(SinkAwayError):
+            await committer.commit([LETTER], {TOPIC: 5})
+    assert Producer.made == []
+    redis.is_full = False
+    await committer.commit([LETTER], {TOPIC: 5})
+    assert len(Producer.made[0].sent) == 1
 
 
 async def test_a_turns_dead_letters_are_sent_at_once_and_all_awaited(sink: LookupSink, redis: MemoryRedis) -> None:
@@ -284,10 +301,10 @@ async def test_a_turns_dead_letters_are_sent_at_once_and_all_awaited(sink: Looku
     async with asyncio.timeout(LIVENESS_S):
         while not Producer.made or len(Producer.made[0].sent) < 1_000:  # noqa: ASYNC110 - seen from outside
             await asyncio.sleep(0.005)
-    assert redis.places == {}
+    assert PLACE not in redis.places
     Producer.answers.set()
     await asyncio.wait_for(task, LIVENESS_S)
-    assert redis.places == {PLACE: "5"}
+    assert redis.places[PLACE] == "5"
 
 
 async def test_partitions_share_one_producer_which_ends_with_the_sink(sink: LookupSink, redis: MemoryRedis) -> None:

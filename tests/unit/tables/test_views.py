@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from streams.model.order import OrderState, fold_order, fold_order_detail
+from streams.model.order import Emission, OrderState, fold_order, fold_order_detail
 from streams.model.order_life import forget_finished, utc_of
 from tables.views.orders import order_view
 from tables.views.people import order_page
@@ -60,6 +60,17 @@ def test_an_order_whose_row_was_never_seen_has_products_but_no_row(state: OrderS
     view = view_of(state)
     assert (view["status"], view["row"], view["products_missing"]) == ("incomplete", None, None)
     assert view["products"] == [{"product_id": 101, "quantity": 1}]
+
+
+def test_an_order_is_held_only_while_its_lock_is_asked_for(state: OrderState) -> None:
+    fold_order(state, order_change(10, num_products=1))
+    fold_order_detail(state, detail_change(20))
+    state.emission, state.denied = Emission.PENDING, True
+    assert view_of(state)["held"]
+    fold_order_detail(state, detail_change(30, deleted=True))
+    assert (view_of(state)["held"], view_of(state)["products_missing"]) == (False, 1)
+    fold_order(state, order_change(40, deleted=True))
+    assert (view_of(state)["held"], view_of(state)["status"]) == (False, "deleted")
 
 
 def test_a_complete_order_misses_nothing(state: OrderState) -> None:

@@ -17,9 +17,10 @@ from streams.adapters.postgres import DatabaseAwayError, ValueRefusedError
 from streams.model.errors import SinkAwayError
 from streams.runtime.faust.app import TransactionalApp
 from streams.runtime.partition.batch import OutputRecord
+from streams.runtime.stats import RuntimeStats
 from streams.runtime.testing import Consumed
 from streams.topics import DEAD_LETTERS
-from tables.warehouse.committer import MOST_ROWS, Load, WarehouseCommitter, WarehouseSink
+from tables.warehouse.committer import MOST_ROWS, REFUSED_MAX, Load, WarehouseCommitter, WarehouseSink
 
 TOPIC = "shop.customers"
 FOLDED_LETTER = OutputRecord(DEAD_LETTERS, b"7", b"{", (("reason", b"no JSON"),))
@@ -109,6 +110,7 @@ class Worker:
         self.id = "shop.warehouse"
         self.partition_supervisor = self
         self.group_offsets: dict[TP, int] = {}
+        self.stats = RuntimeStats()
 
     async def commit_group_offsets(self, offsets: Mapping[TP, int]) -> None:
         self.group_offsets.update(offsets)
@@ -226,6 +228,44 @@ async def test_refused_rows_are_found_by_halving_and_kept_before_the_commit(
     assert sink.counts == {"written": 62, "passed_over": 0, "refused": 2}
     assert len(database.statements) < 30
     assert (await opened(sink))[1] == 64
+
+
+async def test_more_refused_rows_than_a_commit_has_time_for_make_the_partition_wait(
+    sink: WarehouseSink, database: MemoryDatabase
+) -> None:
+    committer, _ = await opened(sink)
+    database.refused = {*range(REFUSED_MAX)}
+    await write(committer, 1, *range(REFUSED_MAX + 100))
+    assert (len(database.rows), len(letters_of(sink))) == (100, REFUSED_MAX)
+    database.refused = {*range(1_000, 1_001 + REFUSED_MAX)}
+    with pytest.raises(SinkAwayError, match=f"more than {REFUSED_MAX} rows of a turn: no such value"):
+        await write(committer, 2, *range(1_000, 1_001 + REFUSED_MAX))
+    assert (len(database.rows), len(letters_of(sink))) == (100, REFUSED_MAX)
+
+
+async def test_refused_rows_are_counted_like_all_dead_letters_of_the_worker(
+    sink: WarehouseSink, worker: Worker, database: MemoryDatabase
+) -> None:
+    committer, _ = await opened(sink)
+    database.refused = {1}
+    await write(committer, 5, 1, 2)
+    assert worker.stats.counters["refused"] == 1
+    assert worker.stats.refusals.most_common(5)[0]["reason"] == "refused by the warehouse: no such value"
+
+
+async def test_a_letter_is_kept_once_however_often_the_database_refuses_the_turn(
+    sink: WarehouseSink, database: MemoryDatabase
+) -> None:
+    database.refused = {1}
+    for _ in range(3):
+        committer, _ = await opened(sink, refuses=False)  # as if a column were missing
+        with pytest.raises(SinkAwayError):
+            await write(committer, 5, 1, letter=True)
+    assert letters_of(sink) == []
+    database.refused = set()
+    committer, _ = await opened(sink)
+    await write(committer, 5, 1, letter=True)
+    assert letters_of(sink) == [(FOLDED_LETTER, [])]
 
 
 async def test_what_must_be_accepted_makes_the_partition_wait(sink: WarehouseSink, database: MemoryDatabase) -> None:
