@@ -121,7 +121,12 @@ class OrdersPosition:
         self._is_open = False
 
     def _producer(self, transactional_id: str) -> PartitionProducer:
-        return PartitionProducer(partition=None, **self._app.kafka_client, transactional_id=transactional_id)
+        return PartitionProducer(
+            partition=None,
+            **self._app.kafka_client,
+            transactional_id=transactional_id,
+            transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
+        )
 
     async def _read(self, partition: int) -> Mapping[str, tuple[int | None, str]]:
         return {self._tp.topic: await self._app.group_commit(self._tp)}
