@@ -24,6 +24,9 @@ from streams.topics import ORDER_FINAL
 
 EXACTLY_ONCE: Final = "exactly_once"
 AT_LEAST_ONCE: Final = "at_least_once"
+MILLRACE_SHARED: Final = "millrace-shared"
+"""Millrace with transactions that partitions share."""
+
 PEER_PYTHON: Final = REPOSITORY / ".venv-bench" / "bin" / "python"
 _KAFKA_STREAMS: Final = Path(__file__).parent / "peers" / "kafka_streams"
 _INHERITED: Final = ("PATH", "HOME", "LANG", "TMPDIR", "USER")
@@ -47,6 +50,11 @@ class System:
     commit_ms: int = 0
 
     @property
+    def is_millrace(self) -> bool:
+        """Whether it is Millrace, with whatever settings."""
+        return self.name in {"millrace", MILLRACE_SHARED}
+
+    @property
     def label(self) -> str:
         """The label used in names of topics, consumer groups and folders."""
         interval = f"_{self.commit_ms}ms" if self.commit_ms else ""
@@ -67,6 +75,7 @@ SYSTEMS: Final = (
 
 LATENCY_SYSTEMS: Final = (
     System(name="millrace", mode=EXACTLY_ONCE),
+    System(name=MILLRACE_SHARED, mode=EXACTLY_ONCE),
     *[System(name="kafka-streams", mode=EXACTLY_ONCE, commit_ms=interval) for interval in (10, 30, 100)],
 )
 
@@ -169,14 +178,15 @@ class Workers:
 
 def output_topic(system: System, run: str) -> str:
     """Return the output topic of a system's run, which for Millrace is always `order_final`."""
-    return ORDER_FINAL if system.name == "millrace" else f"bench_{system.label}_{run}"
+    return ORDER_FINAL if system.is_millrace else f"bench_{system.label}_{run}"
 
 
 def prepared(system: System, task: Task, environment: Mapping[str, str]) -> Running:
     """Return an object that runs a system with the topics and the folder of a task; the system is not started yet."""
     kafka = KafkaSettings.read(environment)
-    if system.name == "millrace":
-        settings = {**environment, "ORDERS_APP_ID": task.group}
+    if system.is_millrace:
+        shared = "on" if system.name == MILLRACE_SHARED else "off"
+        settings = {**environment, "ORDERS_APP_ID": task.group, "SHARED_TRANSACTIONS": shared}
         ports = free_ports([f"worker {number}" for number in range(system.threads)]).values()
         return Workers([Worker(web_port=port, environment=settings, folder=task.folder / str(port)) for port in ports])
     given = {
