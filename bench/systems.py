@@ -20,6 +20,9 @@ from streams.topics import ORDER_FINAL
 
 EXACTLY_ONCE: Final = "exactly_once"
 AT_LEAST_ONCE: Final = "at_least_once"
+MILLRACE_SHARED: Final = "millrace-shared"
+"""Millrace with transactions that partitions share."""
+
 PEER_PYTHON: Final = REPOSITORY / ".venv-bench" / "bin" / "python"
 _INHERITED: Final = ("PATH", "HOME", "LANG", "TMPDIR", "USER")
 _STOP_LIMIT_S: Final = 15.0
@@ -41,6 +44,11 @@ class System:
     threads: int = 1
     in_part: bool = False
     commit_ms: int = 0
+
+    @property
+    def is_millrace(self) -> bool:
+        """Whether it is Millrace, with whatever settings."""
+        return self.name in {"millrace", MILLRACE_SHARED}
 
     @property
     def label(self) -> str:
@@ -66,6 +74,7 @@ SYSTEMS: Final = (
 
 LATENCY_SYSTEMS: Final = (
     System(name="millrace", mode=EXACTLY_ONCE),
+    System(name=MILLRACE_SHARED, mode=EXACTLY_ONCE),
     *[System(name="kafka-streams", mode=EXACTLY_ONCE, commit_ms=interval) for interval in (10, 30, 100)],
     *FLINK,
 )
@@ -169,14 +178,15 @@ class Workers:
 
 def output_topic(system: System, run: str) -> str:
     """Return the output topic of a system's run, which for Millrace is always `order_final`."""
-    return ORDER_FINAL if system.name == "millrace" else f"bench_{system.label}_{run}"
+    return ORDER_FINAL if system.is_millrace else f"bench_{system.label}_{run}"
 
 
 def prepared(system: System, task: Task, environment: Mapping[str, str]) -> Running:
     """Return an object that runs a system with the topics and the folder of a task; the system is not started yet."""
     kafka = KafkaSettings.read(environment)
-    if system.name == "millrace":
-        settings = {**environment, "ORDERS_APP_ID": task.group}
+    if system.is_millrace:
+        shared = "on" if system.name == MILLRACE_SHARED else "off"
+        settings = {**environment, "ORDERS_APP_ID": task.group, "SHARED_TRANSACTIONS": shared}
         ports = free_ports([f"worker {number}" for number in range(system.threads)]).values()
         return Workers([Worker(web_port=port, environment=settings, folder=task.folder / str(port)) for port in ports])
     given = {

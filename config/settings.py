@@ -203,6 +203,7 @@ class OrdersSettings(WorkerSettings):
     payment_method_wait_s: float = setting("PAYMENT_METHOD_WAIT_S", parsing.number(0, 60), 3.0)
     state_memory_bytes: int = setting("STATE_MEMORY_BYTES", parsing.whole(2**20, 2**40), 128 * 1024 * 1024)
     source_servers: frozenset[int] = setting("SOURCE_SERVERS", parsing.numbers, frozenset())
+    shared_transactions: bool = setting("SHARED_TRANSACTIONS", parsing.flag, False)
     standby_replicas: int = setting("STANDBY_REPLICAS", parsing.whole(0, 10), 0)
     guard: bool = setting("GUARD", parsing.flag, True)
     guard_when_away: str = setting("GUARD_WHEN_AWAY", parsing.one_of("wait", "go_on"), "wait")

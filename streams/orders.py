@@ -54,7 +54,13 @@ from tables.views.rules import ORDER_RULES
 kafka, redis, settings = read_or_exit(KafkaSettings, RedisSettings, OrdersSettings)
 orders_or_exit(settings.dataset)
 
-app = transactional_app(settings.orders_app_id, kafka, settings, standby_replicas=settings.standby_replicas)
+app = transactional_app(
+    settings.orders_app_id,
+    kafka,
+    settings,
+    shared_transactions=settings.shared_transactions,
+    standby_replicas=settings.standby_replicas,
+)
 
 # Input.
 orders = app.batch_topic(
