@@ -39,8 +39,9 @@ def position(server: str = "shop", **offset: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-async def serve() -> AsyncIterator[Callable[[dict[str, Any]], Any]]:
+async def serve(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Callable[[dict[str, Any]], Any]]:
     """Starts a Connect that answers these paths; an exception of the answers' type is raised."""
+    monkeypatch.setattr("streams.adapters.connect.ANSWER_S", 30.0)  # a busy machine may need more than a second
     runners = []
 
     async def start(answers: dict[str, Any]) -> ConnectClient:
