@@ -40,8 +40,8 @@ def position(server: str = "shop", **offset: Any) -> dict[str, Any]:
 
 @pytest.fixture
 async def serve(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Callable[[dict[str, Any]], Any]]:
-    """Starts a Connect that answers these paths; an exception of the answers' type is raised."""
-    monkeypatch.setattr("streams.adapters.connect.ANSWER_S", 30.0)  # a busy machine may need more than a second
+    """Starts a Connect that answers these paths, however busy the machine is."""
+    monkeypatch.setattr(connect, "ANSWER_S", 30.0)
     runners = []
 
     async def start(answers: dict[str, Any]) -> ConnectClient:
