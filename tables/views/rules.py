@@ -34,9 +34,9 @@ def _held(past: Past) -> str | None:
 
 def _connector_down(past: Past) -> str | None:
     events = past.now.events
-    if events.get("connector.unanswered"):
-        return "Kafka Connect does not answer any more"
     number = events.get("connector.failed", 0)
+    if events.get("connector.unanswered") and not number:  # a task that had failed before says more
+        return "Kafka Connect does not answer any more"
     parts = counted(number, "part of the connector does", "parts of the connector do")
     return f"{parts} not run: {past.now.texts.get('connector.failure', '')}".rstrip(": ") if number else None
 

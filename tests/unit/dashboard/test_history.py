@@ -86,7 +86,8 @@ async def test_each_rule_is_found_alone_and_is_over_when_its_condition_is(
 
 
 async def test_the_verdict_about_a_connector_names_the_part_that_fails(watched: Watched) -> None:
-    failed = {"events": {"connector.failed": 1}, "texts": {"connector.failure": "task 0 is failed, Access denied"}}
+    events = {"connector.failed": 1, "connector.unanswered": 1}
+    failed = {"events": events, "texts": {"connector.failure": "task 0 is failed, Access denied"}}
     assert await watched.after(62, **failed) == ["ConnectorDown"]
     [alert] = watched.history.alerts()
     assert alert["found"] == "1 part of the connector does not run: task 0 is failed, Access denied"
