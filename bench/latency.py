@@ -86,7 +86,7 @@ def _of_system(
 def _task(testbed: StackTestbed, system: System) -> Task:
     """Create the output topic of a system and its folder."""
     task = Task(
-        group=APP_ID if system.name == "millrace" else f"{APP_ID}-{system.label}",
+        group=APP_ID if system.is_millrace else f"{APP_ID}-{system.label}",
         orders=change_topic(DATASET, inputs.ORDERS),
         details=change_topic(DATASET, inputs.DETAILS),
         output=output_topic(system, "latency"),

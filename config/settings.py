@@ -64,6 +64,7 @@ class ConnectSettings(SettingsGroup):
     """
 
     url: str = setting("CONNECT_URL", parsing.url("http", "https"))
+    status_topic: str = setting("CONNECT_STATUS_TOPIC", parsing.text, "millrace-connect-status")
     database_host: str | None = setting("CONNECTOR_DATABASE_HOST|MYSQL_HOST", parsing.text, None)
     database_port: int = setting("CONNECTOR_DATABASE_PORT|MYSQL_PORT", parsing.whole(1, 65535), 3306)
     postgres_host: str | None = setting("CONNECTOR_PG_HOST|PGHOST", parsing.text, None)
@@ -202,6 +203,7 @@ class OrdersSettings(WorkerSettings):
     payment_method_wait_s: float = setting("PAYMENT_METHOD_WAIT_S", parsing.number(0, 60), 3.0)
     state_memory_bytes: int = setting("STATE_MEMORY_BYTES", parsing.whole(2**20, 2**40), 128 * 1024 * 1024)
     source_servers: frozenset[int] = setting("SOURCE_SERVERS", parsing.numbers, frozenset())
+    shared_transactions: bool = setting("SHARED_TRANSACTIONS", parsing.flag, False)
     standby_replicas: int = setting("STANDBY_REPLICAS", parsing.whole(0, 10), 0)
     guard: bool = setting("GUARD", parsing.flag, True)
     guard_when_away: str = setting("GUARD_WHEN_AWAY", parsing.one_of("wait", "go_on"), "wait")

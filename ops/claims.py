@@ -7,17 +7,20 @@ claimed orders are in `order_final` (`emitted_among`).
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection
 
+from aiokafka.errors import KafkaError
 from confluent_kafka import KafkaException, Producer
 
-from config.kafka_security import librdkafka_client
+from config.kafka_security import aiokafka_client, librdkafka_client
 from config.settings import KafkaSettings
 from ops.context import SILENT
 from ops.dataset.final_topic import FinalReader
+from ops.shared_ids import named_ids
 from stack.errors import StackError
 from streams.runtime.partition.pipeline import transactional_id
-from streams.topics import ORDER_FINAL
+from streams.topics import ORDER_FINAL, order_state_changelog
 from tables import order_state
 
 _ANSWER_SECONDS = 30.0
@@ -29,18 +32,25 @@ def fence(kafka: KafkaSettings, app_id: str) -> None:
     Raises:
         StackError: Kafka does not answer.
     """
-    for partition in range(kafka.order_partitions):
-        settings = {
-            **librdkafka_client(kafka.bootstrap),
-            "transactional.id": transactional_id(app_id, order_state.NAME, partition),
-        }
-        try:
-            Producer(settings, logger=SILENT).init_transactions(_ANSWER_SECONDS)
-        except KafkaException as error:
-            raise StackError(
-                f"can't fence the workers of {app_id} with Kafka at {kafka.bootstrap}: "
-                f"{error.args[0].str() or error.args[0].name()}"
-            ) from None
+    try:
+        for number in range(kafka.order_partitions):
+            _initialise(kafka, transactional_id(app_id, order_state.NAME, number))
+        client = aiokafka_client(kafka.bootstrap)
+        for name in asyncio.run(named_ids(client, order_state_changelog(app_id))):
+            _initialise(kafka, name)
+    except KafkaException as error:
+        raise _cannot_fence(kafka, app_id, error.args[0].str() or error.args[0].name()) from None
+    except KafkaError as error:
+        raise _cannot_fence(kafka, app_id, str(error)) from None
+
+
+def _initialise(kafka: KafkaSettings, name: str) -> None:
+    settings = {**librdkafka_client(kafka.bootstrap), "transactional.id": name}
+    Producer(settings, logger=SILENT).init_transactions(_ANSWER_SECONDS)
+
+
+def _cannot_fence(kafka: KafkaSettings, app_id: str, why: str) -> StackError:
+    return StackError(f"can't fence the workers of {app_id} with Kafka at {kafka.bootstrap}: {why}")
 
 
 def emitted_among(kafka: KafkaSettings, order_ids: Collection[str]) -> set[str]:

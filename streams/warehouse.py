@@ -73,6 +73,7 @@ app.start_with(sink)
 declare_pages(
     app,
     counted={"warehouse": sink},
+    servers={"warehouse": "PostgreSQL"},
     figures=lambda: {**sink.newest.figures(), **drift.figures()},
     collectors=[sink.newest, drift],
 )

@@ -9,7 +9,7 @@ import aiokafka
 
 from streams.runtime.faust.app import TransactionalApp
 from streams.runtime.partition.batch import OutputRecord
-from streams.runtime.partition.committer import LARGEST_REQUEST_BYTES
+from streams.runtime.partition.transaction import LARGEST_REQUEST_BYTES
 
 
 class DeadLetterProducer:

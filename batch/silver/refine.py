@@ -31,7 +31,7 @@ from batch.errors import BatchError
 from batch.quarantine import quarantine
 from batch.silver import rules
 from batch.silver.cross_row_rules import cross_row_rules, with_cross_row_rules
-from batch.silver.history import keep_versions
+from batch.silver.history import keep_versions, unchanged_history
 from batch.silver.rules import VIOLATIONS
 from batch.silver.shape import ShapeChange, fingerprint, shape_change, with_wider_types
 from batch.silver.versions import META, NEWER, PROPERTIES, newest
@@ -80,7 +80,12 @@ def refine(table: Table, context: RunContext) -> LayerResult:
     progress = {"bronze": newest, "definition": fingerprint(table)} | ({AGAIN: again} if again else {})
     if done == progress and not context.full:
         return LayerResult(
-            layer="silver", table=table.name, version=silver.version(), progress=progress, is_unchanged=True
+            layer="silver",
+            table=table.name,
+            version=silver.version(),
+            progress=progress,
+            is_unchanged=True,
+            also_written=unchanged_history(table, context),
         )
     is_same_table = "definition" in done and not change.reason and not context.full
     if is_same_table and change.wider:

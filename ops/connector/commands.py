@@ -42,9 +42,7 @@ def add_commands(subparsers: Any) -> None:
     actions = parser.add_subparsers(required=True, metavar="ACTION")
     apply = _add(actions, "apply", run_apply, "create or update the connector, and wait until it is running")
     apply.add_argument("--wait-snapshot", action="store_true", help="also wait until the initial snapshot is complete")
-    text = (
-        "show the connector, its tasks, and how the source differs from the definition; exit code 1 unless all is well"
-    )
+    text = "show the connector, and how the source differs from the definition; exit code 1 unless all is well"
     status = _add(actions, "status", run_status, text)
     add_json_option(
         status,

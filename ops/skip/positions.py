@@ -18,15 +18,19 @@ import aiokafka
 from aiokafka.structs import TopicPartition
 from faust.types import TP
 
+from ops.shared_ids import named_ids
 from stack.errors import StackError
 from streams.adapters.object_store import ObjectStore
 from streams.model.archive_chain import object_metadata, object_name
 from streams.runtime.faust.app import TransactionalApp
 from streams.runtime.faust.consumer_thread import committed
 from streams.runtime.partition.batch import OutputRecord
-from streams.runtime.partition.committer import LARGEST_REQUEST_BYTES, Committer, KafkaTransactions
+from streams.runtime.partition.committer import Committer, KafkaTransactions
 from streams.runtime.partition.pipeline import transactional_id
+from streams.runtime.partition.producer import PartitionProducer
+from streams.runtime.partition.shared_ids import SharedIds
 from streams.runtime.partition.sources import source_records
+from streams.runtime.partition.transaction import LARGEST_REQUEST_BYTES
 from streams.topics import order_state_changelog
 from tables import order_state
 from tables.archive.committer import ArchiveSink
@@ -113,7 +117,16 @@ class OrdersPosition:
             client=app.kafka_client,
             read_committed_offsets=self._read,
         )
+        self._ids = SharedIds(self._producer, lambda: app.id)
         self._is_open = False
+
+    def _producer(self, transactional_id: str) -> PartitionProducer:
+        return PartitionProducer(
+            partition=None,
+            **self._app.kafka_client,
+            transactional_id=transactional_id,
+            transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
+        )
 
     async def _read(self, partition: int) -> Mapping[str, tuple[int | None, str]]:
         return {self._tp.topic: await self._app.group_commit(self._tp)}
@@ -122,6 +135,8 @@ class OrdersPosition:
         """Fence all former owners, and return the committed offset."""
         self._is_open = True
         await self._committer.open()
+        for name in await named_ids(self._app.kafka_client, order_state_changelog(self._app.id)):
+            await self._ids.end(name)
         return (await self._committer.committed())[self._tp.topic]
 
     async def move(self, letter: OutputRecord, offset: int, topic_id: str | None) -> None:

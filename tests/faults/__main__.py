@@ -1,4 +1,4 @@
-"""python -m tests.faults [--rows 1,4] [--dose quick|full] [--seed N]: run the table of faults and write the report."""
+"""python -m tests.faults [--rows 1,4] [--dose quick|full] [--seed N] [--set NAME=VALUE]: run the faults, and report."""
 
 from __future__ import annotations
 
@@ -41,6 +41,7 @@ ROW_OF_MUTANT: Final[Mapping[str, str]] = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the chosen rows; returns exit code 0 if all passed."""
     asked = _parse(arguments)
+    FaultTestbed.worker_settings = dict(setting.split("=", 1) for setting in asked.set)
     seed = secrets.randbelow(10**6) if asked.seed is None else asked.seed
     began = time.monotonic()
     say(f"dose {asked.dose}, seed {seed}: repeat it with make faults DOSE={asked.dose} SEED={seed}")
@@ -97,6 +98,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     names = ", ".join([*EVERYTHING, *ROW_OF_MUTANT])
     parser.add_argument("--rows", default="", help=f"of {names}, separated by commas; default: all")
     parser.add_argument("--dose", default="quick", choices=("quick", "full"))
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of all workers")
     parser.add_argument("--seed", type=int, help="default: by chance, printed")
     asked = parser.parse_args(arguments)
     try:

@@ -58,10 +58,12 @@ def stop_before_commit(stop_file: Path) -> None:
 
 def limit_batches(size_bytes: int) -> None:
     """Send a transaction's records in batches of this size."""
+    from streams.runtime.faust import table_manager
     from streams.runtime.partition import committer
 
-    assert size_bytes < committer.PREPARED_BATCH_BYTES
-    setattr(committer, "PREPARED_BATCH_BYTES", size_bytes)  # noqa: B010 - a constant is replaced, on purpose
+    for module in (committer, table_manager):
+        assert size_bytes < module.PREPARED_BATCH_BYTES
+        setattr(module, "PREPARED_BATCH_BYTES", size_bytes)  # noqa: B010 - a constant is replaced, on purpose
 
 
 def write_figures(path: Path) -> None:

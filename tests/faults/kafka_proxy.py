@@ -2,7 +2,8 @@
 
 A request that is held does not reach the broker; its connection is cut, as by a proxy that restarts. The client
 repeats it on another connection, and goes on. While the next transaction of the same transactional id is open, and its
-first records or its offsets are written, the broker gets the held request, before the client's next one.
+first records or its offsets are written, the broker gets the held request, before the client's next one. An id that is
+given up instead has no next transaction; the broker gets the request after the id was initialised.
 """
 
 from __future__ import annotations
@@ -38,6 +39,12 @@ and tagged fields."""
 _SIZE: Final = struct.Struct(">i")
 _HEAD: Final = struct.Struct(">hhih")
 ANSWER_S: Final = 10.0
+
+SHARED: Final = "-shared-"
+"""Part of the ids that several partitions share. A worker initialises one again only to give it up."""
+
+GIVEN_UP_S: Final = 2.0
+"""Time after which such an id has surely been initialised."""
 
 
 class Request(NamedTuple):
@@ -111,6 +118,7 @@ class KafkaProxy(TcpProxy):
         self._ours = ""
         self._draw = random.Random(0)  # noqa: S311 - load, no secrets
         self._producers: dict[str, _Producer] = {}
+        self._later: list[asyncio.Task[None]] = []
 
     def hold(self, share: float, draw: random.Random, *, ours: str = "", share_beside: float = 0.0) -> None:
         """From now on, hold the first request that ends a transaction, in a share of the transactions.
@@ -141,6 +149,8 @@ class KafkaProxy(TcpProxy):
             return False
         if request.key == INIT_PRODUCER_ID:
             producer.is_repeated = True
+            if producer.held is not None and SHARED in request.transactional_id:
+                self._later.append(asyncio.create_task(self._deliver_to_nobody(producer)))
         if request.key in {INIT_PRODUCER_ID, END_TXN}:
             producer.has_part = False
         elif request.key in {PRODUCE, OFFSET_COMMIT}:
@@ -173,6 +183,14 @@ class KafkaProxy(TcpProxy):
             return
         assert producer.held is not None
         held, producer.held = producer.held, None
+        late, _ = self._counted(held)
+        late.answers.append(await self._deliver(held))
+
+    async def _deliver_to_nobody(self, producer: _Producer) -> None:
+        """Deliver a held request of an id that is given up, and has no next transaction, once it is initialised."""
+        held, producer.held = producer.held, None
+        assert held is not None
+        await asyncio.sleep(GIVEN_UP_S)
         late, _ = self._counted(held)
         late.answers.append(await self._deliver(held))
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import sys
 import uuid
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tests.faults import faults_in_process
@@ -52,10 +52,10 @@ def offsets_outside() -> None:
 
     real: Callable[..., Any] = KafkaTransactions._commit
 
-    async def commit(self: Any, outputs: Sequence[Any], offsets: Mapping[str, int]) -> Any:
-        if offsets:
-            await real(self, [], offsets)
-        return await real(self, outputs, {})
+    async def commit(self: Any, part: Any) -> Any:
+        if part.offsets:
+            await real(self, replace(part, outputs=[]))
+        return await real(self, replace(part, offsets={}))
 
     _replace(KafkaTransactions, "_commit", commit)
 
@@ -75,20 +75,16 @@ def no_fencing() -> None:
 def futures_not_awaited() -> None:
     """The transaction is committed without checking whether the batches were accepted."""
     from aiokafka.errors import KafkaError
-    from aiokafka.structs import TopicPartition
 
     from streams.runtime.partition import committer
+    from streams.runtime.partition.transaction import last_offset, send_part
 
-    last_offset = committer._last_offset
-
-    async def commit(self: Any, outputs: Sequence[Any], offsets: Mapping[str, int]) -> Mapping[str, int]:
+    async def commit(self: Any, part: Any) -> Mapping[str, int]:
         producer, written = self._producer, {}
         await producer.begin_transaction()
-        topics = dict.fromkeys(record.topic for record in outputs)
-        sent = {topic: await self._send(topic, [r for r in outputs if r.topic == topic]) for topic in topics}
-        if offsets:
-            tps = {TopicPartition(topic, self.partition): offset for topic, offset in offsets.items()}
-            await producer.send_offsets_to_transaction(tps, self.group)
+        sent = await send_part(producer, part)
+        if part.offsets:
+            await producer.send_offsets_to_transaction(part.places(), self.group)
         await producer.commit_transaction()
         for topic, batches in sent.items():
             try:
@@ -107,6 +103,16 @@ def same_epoch() -> None:
     _replace(KafkaTransactions, "must_reopen", False)
 
 
+def names_not_ended() -> None:
+    """Who opens a partition does not initialise the shared ids that its changelog names."""
+    from streams.runtime.partition.shared_ids import SharedIds
+
+    async def end(self: SharedIds, name: str) -> None:
+        """Leave it as it is."""
+
+    _replace(SharedIds, "end", end)
+
+
 def no_sweep() -> None:
     """No sweep follows a snapshot. The workers are as they should be: the scenario leaves the sweep out."""
 
@@ -123,11 +129,12 @@ def no_origin() -> None:
 
 @dataclass(frozen=True)
 class Mutant:
-    """A safeguard that is removed, the row that has to notice, and the invariant that shows it."""
+    """A safeguard that is removed, the row that has to notice, the invariant that shows it, and settings for it."""
 
     install: Callable[[], None]
     row: str
     caught_by: frozenset[str]
+    settings: Mapping[str, str] = field(default_factory=dict)
 
 
 MUTANTS: Mapping[str, Mutant] = {
@@ -137,6 +144,7 @@ MUTANTS: Mapping[str, Mutant] = {
     "no_fencing": Mutant(no_fencing, "4", frozenset({"I2"})),
     "futures_not_awaited": Mutant(futures_not_awaited, "R", frozenset({"I1"})),
     "same_epoch": Mutant(same_epoch, "18", frozenset({"I1"})),
+    "names_not_ended": Mutant(names_not_ended, "4", frozenset({"I2"}), {"SHARED_TRANSACTIONS": "on"}),
     "no_sweep": Mutant(no_sweep, "23", frozenset({"truth"})),
     "no_origin": Mutant(no_origin, "20", frozenset({"fault"})),
 }

@@ -41,6 +41,7 @@ def _play(testbed: FaultTestbed, result: Result, dose: Dose, say: Say) -> Judgem
     shop = FaultShop(testbed.environment, result.seed, salt=f"{result.row}/{result.mutant}", deletes=what.deletes)
     testbed.clear(shop)
     settings = {**what.settings, "GUARD": "off" if result.mutant else "on"}
+    settings |= MUTANTS[result.mutant].settings if result.mutant else {}
     if what.proxied:
         settings |= testbed.network.workers(testbed.environment)
     pool = testbed.pool(("tests.faults.mutants", result.mutant or "none"), settings)

@@ -60,6 +60,8 @@ class FaultTestbed:
     """
 
     servers: ClassVar[tuple[str, ...]] = ("kafka", "connect", "mariadb", "redis")
+    worker_settings: ClassVar[Mapping[str, str]] = {}
+    """Settings that all workers get, from the command line."""
 
     def __init__(self, stack: Stack, folder: Path, network: Network, say: Say) -> None:
         self.stack = stack
@@ -141,7 +143,7 @@ class FaultTestbed:
             ports=self._worker_ports,
             size=WORKERS,
             partitions=PARTITIONS,
-            environment={**self.environment, "ORDERS_APP_ID": self.app_id(), **settings},
+            environment={**self.environment, **self.worker_settings, "ORDERS_APP_ID": self.app_id(), **settings},
             folder=self.folder / self.app_id(),
             program=program,
         )

@@ -28,7 +28,7 @@ from streams.runtime.faust.router import BoundedRouter, client_session
 from streams.runtime.faust.schema import BatchSchema
 from streams.runtime.faust.supervisor import PartitionSupervisor
 from streams.runtime.faust.table import TransactionalTable
-from streams.runtime.faust.table_manager import TransactionalTableManager, kafka_transactions
+from streams.runtime.faust.table_manager import TransactionalTableManager, kafka_rounds, kafka_transactions
 from streams.runtime.faust.transport import BatchTransport
 from streams.runtime.faust.web_server import WITHOUT_FAUST_PAGES, BoundedWeb
 from streams.runtime.faust.worker import WorkerApp
@@ -83,6 +83,7 @@ class TransactionalApp(WorkerApp):
         record_batch_max_bytes: maximum size of a fetched record batch after decompression; a larger one is left out,
             and becomes a single malformed record.
         transaction_timeout_ms: time after which Kafka aborts an unfinished transaction.
+        shared_transactions: whether several partitions of a worker commit in one transaction.
         output_compression: compression of the records that are written, as Kafka names it; None for none.
         standby_replicas: number of other workers that keep a copy of each partition's state.
         web_token: token that requests to the web views must bring; None if they need none.
@@ -101,6 +102,7 @@ class TransactionalApp(WorkerApp):
         transaction_timeout_ms: int,
         record_batch_max_bytes: int = DEFAULT_MAX_BATCH_BYTES,
         output_compression: str | None = "zstd",
+        shared_transactions: bool = False,
         standby_replicas: int = 0,
         changelog_delete_retention_s: float = 86_400.0,
         web_token: str | None = None,
@@ -109,12 +111,11 @@ class TransactionalApp(WorkerApp):
     ) -> None:
         self.bootstrap = bootstrap
         self.batch_max_records, self.waiting_max_bytes = batch_max_records, waiting_max_bytes
-        self.transaction_timeout_ms, self.output_compression = transaction_timeout_ms, output_compression
+        self.transaction_timeout_ms, self.shared_transactions = transaction_timeout_ms, shared_transactions
+        self.output_compression, self.record_batch_max_bytes = output_compression, record_batch_max_bytes
         self.changelog_delete_retention_s = changelog_delete_retention_s
-        self.record_batch_max_bytes = record_batch_max_bytes
         self.web_token, self.web_peers = web_token, web_peers
-        self.stats = RuntimeStats()
-        self.pages = Pace()
+        self.stats, self.pages = RuntimeStats(), Pace()
         self.pipelines: list[Pipeline] = []
         self.decoders: dict[str, ChangeDecoder] = {}
         super().__init__(
@@ -169,15 +170,20 @@ class TransactionalApp(WorkerApp):
         unknown origin.
         """
         topics = tuple(topic.get_topic_name() for topic in sources)
+        rounds = None
+        if new_committer is None:
+            rounds = kafka_rounds(self, name)
+            new_committer = kafka_transactions(self, name, topics, rounds)
         pipeline = Pipeline(
             name=name,
             sources=topics,
             outputs=tuple(outputs),
             table=state,
             processor=processor,
-            new_committer=new_committer or kafka_transactions(self, name, topics),
+            new_committer=new_committer,
             origin_rule=origin_rule,
-            gate=Gate() if new_committer is None else Gate(math.inf),
+            gate=Gate(math.inf),
+            rounds=rounds,
         )
         self.pipelines.append(pipeline)
         return pipeline

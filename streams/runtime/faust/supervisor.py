@@ -99,6 +99,7 @@ class PartitionSupervisor(Service):
                 *[partition.close(timeout_s) for partition in closing],
                 *[standby.close() for standby in following],
             )
+            await asyncio.gather(*[each.rounds.close() for each in self.app.pipelines if each.rounds is not None])
 
     async def _open_assigned(self, assigned: set[TP], change: int) -> None:
         """Start the assigned partitions and standbys, unless they have been revoked in the meantime."""

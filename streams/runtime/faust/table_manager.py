@@ -13,6 +13,10 @@ from streams.runtime.faust.transport import BatchConsumer
 from streams.runtime.faust.worker import WorkerApp
 from streams.runtime.partition.committer import KafkaTransactions
 from streams.runtime.partition.pipeline import transactional_id
+from streams.runtime.partition.producer import PartitionProducer
+from streams.runtime.partition.rounds import Rounds
+from streams.runtime.partition.shared_ids import SharedIds
+from streams.runtime.partition.transaction import LARGEST_REQUEST_BYTES, PREPARED_BATCH_BYTES
 
 
 class TransactionalTableManager(TableManager):
@@ -35,7 +39,27 @@ class TransactionalTableManager(TableManager):
         await self.recovery.start()
 
 
-def kafka_transactions(app: WorkerApp, name: str, sources: Sequence[str]) -> Callable[[int], KafkaTransactions]:
+def kafka_rounds(app: WorkerApp, name: str) -> Rounds:
+    """Return the transactions that the partitions of a pipeline share in this worker."""
+
+    def new_producer(transactional_id: str) -> PartitionProducer:
+        return PartitionProducer(
+            partition=None,
+            **app.kafka_client,
+            transactional_id=transactional_id,
+            transaction_timeout_ms=app.transaction_timeout_ms,
+            compression_type=app.output_compression,
+            max_batch_size=PREPARED_BATCH_BYTES,
+            max_request_size=LARGEST_REQUEST_BYTES,
+        )
+
+    ids = SharedIds(new_producer, lambda: f"{app.conf.id}-{name}")
+    return Rounds(lambda: str(app.conf.id), ids, is_active=app.shared_transactions)
+
+
+def kafka_transactions(
+    app: WorkerApp, name: str, sources: Sequence[str], rounds: Rounds
+) -> Callable[[int], KafkaTransactions]:
     """Return a function that creates a `KafkaTransactions` committer for a given partition number."""
 
     async def read_committed_offsets(number: int) -> Mapping[str, tuple[int | None, str]]:
@@ -52,6 +76,7 @@ def kafka_transactions(app: WorkerApp, name: str, sources: Sequence[str]) -> Cal
             compression=app.output_compression,
             client=app.kafka_client,
             read_committed_offsets=read_committed_offsets,
+            rounds=rounds,
         )
 
     return new_committer

@@ -24,6 +24,7 @@ class WorkerApp(faust.App):
     waiting_max_bytes: int
     transaction_timeout_ms: int
     output_compression: str | None
+    shared_transactions: bool
     changelog_delete_retention_s: float
     web_token: str | None
     stats: RuntimeStats

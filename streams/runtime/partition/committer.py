@@ -7,25 +7,18 @@ its `committed` returns the offsets to resume from.
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 from aiokafka.errors import IllegalOperation, KafkaError
-from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
 from streams.runtime.partition.batch import OutputRecord
 from streams.runtime.partition.producer import PartitionProducer
+from streams.runtime.partition.rounds import Rounds
+from streams.runtime.partition.transaction import LARGEST_REQUEST_BYTES, PREPARED_BATCH_BYTES, Part, send_all
 
 log = logging.getLogger(__name__)
-
-PREPARED_BATCH_BYTES: Final = 512 * 1024
-"""Maximum size of a record batch that is built before it is sent; below the brokers' default limit of 1 MB."""
-
-LARGEST_REQUEST_BYTES: Final = 16 * 1024 * 1024
-"""Maximum size of a produce request. A dead letter contains a whole rejected record, which may be large."""
 
 
 class Committer(Protocol):
@@ -71,7 +64,11 @@ class Committer(Protocol):
 
 
 class KafkaTransactions:
-    """A committer with a transactional Kafka producer, which writes to one partition number of the output topics."""
+    """A committer with a transactional Kafka producer, which writes to one partition number of the output topics.
+
+    Args:
+        rounds: transactions that the worker's partitions share, in which a turn may take part; None if there are none.
+    """
 
     def __init__(
         self,
@@ -83,11 +80,14 @@ class KafkaTransactions:
         compression: str | None,
         client: Mapping[str, Any],
         read_committed_offsets: Callable[[int], Awaitable[Mapping[str, tuple[int | None, str]]]],
+        rounds: Rounds | None = None,
     ) -> None:
         self.partition = partition
         self.group = group
         self.notes: dict[str, str] = {}
         self._read_committed_offsets = read_committed_offsets
+        self._rounds = rounds
+        self._is_repeated = False
         self._producer = PartitionProducer(
             partition=partition,
             **client,
@@ -108,14 +108,13 @@ class KafkaTransactions:
         group has given the partition to another worker in the meantime, that would fence the worker, and this one would
         go on with a state that is out of date. Opening reads the state and the offsets again.
         """
-        return self._producer.unanswered is not None
+        return self._is_repeated or self._producer.unanswered is not None
 
     async def open(self) -> None:
         """Initialise the transactional id, which aborts a former owner's open transaction and fences its producer."""
-        await self._producer.start()
-        # aiokafka requests the producer id, which fences former owners, only when a transaction begins.
-        await self._producer.begin_transaction()
-        await self._producer.abort_transaction()
+        if self._rounds is not None:
+            self._rounds.forget(self.partition)
+        await self._producer.initialise()
 
     async def committed(self) -> Mapping[str, int | None]:
         """Return the offsets that the consumer group has committed for this partition, keyed by source topic."""
@@ -125,8 +124,14 @@ class KafkaTransactions:
 
     async def commit(self, outputs: Sequence[OutputRecord], offsets: Mapping[str, int]) -> Mapping[str, int]:
         """Commit outputs and source offsets in one Kafka transaction; return the last offset written to each topic."""
+        notes = {topic: (offset, self.notes.get(topic, "")) for topic, offset in offsets.items()}
+        part = Part(partition=self.partition, outputs=outputs, offsets=notes)
+        shared = None if self._rounds is None else await self._rounds.commit(part)
+        if shared is not None:
+            self._is_repeated |= shared.is_repeated
+            return shared.written
         try:
-            return await self._commit(outputs, offsets)
+            return await self._commit(part)
         except IllegalOperation as error:
             # aiokafka raises this error, which is not a `KafkaError`, if the producer has failed in the meantime.
             raise self._producer.failure or KafkaError(
@@ -143,47 +148,11 @@ class KafkaTransactions:
     async def check(self) -> None:
         """Do nothing, because no other writer can change records committed to Kafka."""
 
-    async def _commit(self, outputs: Sequence[OutputRecord], offsets: Mapping[str, int]) -> Mapping[str, int]:
+    async def _commit(self, part: Part) -> Mapping[str, int]:
         assert not self.must_reopen, "a late copy of the unanswered request could end this transaction"
-        by_topic: dict[str, list[OutputRecord]] = defaultdict(list)
-        for record in outputs:
-            by_topic[record.topic].append(record)
-        producer = self._producer
-        await producer.begin_transaction()
-        offsets_sent = self._send_offsets(offsets) if offsets else None  # first, to begin with them at once
-        pending = [await self._send(topic, records) for topic, records in by_topic.items()]
-        # aiokafka commits even if a request has failed, so every future is awaited first.
-        written = {topic: await _last_offset(batches) for topic, batches in zip(by_topic, pending, strict=True)}
-        if offsets_sent is not None:
-            await asyncio.shield(offsets_sent)
-        await producer.commit_transaction()
+        [written] = await send_all(self._producer, self.group, [part])
+        await self._producer.commit_transaction()
         return written
-
-    def _send_offsets(self, offsets: Mapping[str, int]) -> asyncio.Future[None]:
-        found = {
-            TopicPartition(topic, self.partition): OffsetAndMetadata(offset, self.notes.get(topic, ""))
-            for topic, offset in offsets.items()
-        }
-        return self._producer.add_offsets(found, self.group)
-
-    async def _send(self, topic: str, records: Sequence[OutputRecord]) -> list[tuple[Awaitable[Any], int]]:
-        """Send records in prepared batches; return the future and the record count of each batch.
-
-        One future per batch costs less time than one per record.
-        """
-        producer, partition = self._producer, self.partition
-        sent: list[tuple[Awaitable[Any], int]] = []
-        builder = producer.create_batch()
-        for record in records:
-            headers = list(record.headers)
-            if builder.append(key=record.key, value=record.value, timestamp=None, headers=headers) is None:
-                sent.append((await producer.send_batch(builder, topic, partition=partition), builder.record_count()))
-                builder = producer.create_batch()
-                added = builder.append(key=record.key, value=record.value, timestamp=None, headers=headers)
-                assert added is not None, "an empty batch must accept any record"
-        builder.close()
-        sent.append((await producer.send_batch(builder, topic, partition=partition), builder.record_count()))
-        return sent
 
     async def close(self) -> None:
         """Stop the producer; an unfinished transaction is left to the next owner's `open`, which aborts it."""
@@ -191,10 +160,3 @@ class KafkaTransactions:
             await self._producer.stop()
         except Exception as error:
             log.info("producer of partition %d did not close cleanly: %r", self.partition, error)
-
-
-async def _last_offset(batches: Sequence[tuple[Awaitable[Any], int]]) -> int:
-    last = -1
-    for future, count in batches:
-        last = (await future).offset + count - 1  # the future returns the first offset of its batch
-    return last

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -13,6 +14,7 @@ from streams.runtime.partition.gate import OPENING_SLOT_S, OPENINGS_AT_A_TIME, G
 from streams.runtime.partition.hashing import partition_of
 from streams.runtime.partition.origins import OriginRule
 from streams.runtime.partition.processor import Processor
+from streams.runtime.partition.rounds import Rounds
 from streams.runtime.state.codec import StateCodec
 from streams.runtime.state.store import PartitionStore
 
@@ -69,7 +71,8 @@ class Pipeline:
         processor: the application's logic.
         new_committer: function that creates the committer for a partition number.
         origin_rule: what the pipeline expects of the origin of its changes; None if it does not check the origin.
-        gate: admits the turns (micro-batches) of this worker's partitions.
+        gate: admits the turns (micro-batches) of this worker's partitions, unless there are rounds.
+        rounds: transactions that this worker's partitions share; None if they do not commit to Kafka.
         opening_gate: admits this worker's partitions to being opened.
     """
 
@@ -81,12 +84,17 @@ class Pipeline:
     new_committer: Callable[[int], Committer]
     origin_rule: OriginRule | None = None
     gate: Gate = field(default_factory=Gate)
+    rounds: Rounds | None = None
     opening_gate: Gate = field(default_factory=lambda: Gate(OPENINGS_AT_A_TIME, OPENING_SLOT_S))
 
     @property
     def changelog(self) -> str | None:
         """Name of the changelog topic; None for a stateless pipeline."""
         return None if self.table is None else self.table.changelog_name
+
+    def admitted(self, partition: int, rank: Callable[[], float]) -> AbstractAsyncContextManager[None]:
+        """Return the context of a partition's turn (micro-batch), which is entered when its time has come."""
+        return self.gate.admitted(rank) if self.rounds is None else self.rounds.admitted(partition, rank)
 
     def misplaced(self, key: bytes, partition: int) -> str | None:
         """Return the reason why a key must not get a state in this partition; None if it may.

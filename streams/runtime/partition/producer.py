@@ -59,10 +59,13 @@ def retry_pause_s(trying_s: float) -> float:
 
 
 class PartitionProducer(aiokafka.AIOKafkaProducer):  # type: ignore[misc]  # aiokafka has no types
-    """aiokafka's transactional producer with another sender, for one partition number of its topics.
+    """aiokafka's transactional producer with another sender, for one partition number of its topics, or for all.
 
     Other settings are those of `AIOKafkaProducer`. Of the topics' metadata it keeps what it needs: its own partitions.
     All partitions of three topics take 0.8 MB with 500 of each, and a worker has a producer for each of its partitions.
+
+    Args:
+        partition: the partition number; None for a producer that several partitions share.
 
     Attributes:
         unanswered: name of the first request of a transaction that was sent and never answered; None if there is none.
@@ -70,11 +73,12 @@ class PartitionProducer(aiokafka.AIOKafkaProducer):  # type: ignore[misc]  # aio
 
     _closed: bool
 
-    def __init__(self, *, partition: int, **settings: Any) -> None:
+    def __init__(self, *, partition: int | None, **settings: Any) -> None:
         super().__init__(**settings, metadata_max_age_ms=METADATA_MAX_AGE_MS)
         self._partition_number = partition
         self._take_metadata = self.client.cluster.update_metadata
-        self.client.cluster.update_metadata = self._take_own_metadata
+        if partition is not None:
+            self.client.cluster.update_metadata = self._take_own_metadata
         self._sender = _PartitionSender(
             _WatchedClient(self.client),
             acks=-1,
@@ -111,6 +115,13 @@ class PartitionProducer(aiokafka.AIOKafkaProducer):  # type: ignore[misc]  # aio
         """Connect, and initialise the transactional id."""
         self._sender.client.trying_since = time.monotonic()
         await super().start()
+
+    async def initialise(self) -> None:
+        """Start, with a new epoch: Kafka aborts the id's open transaction, and fences the producers before this one."""
+        await self.start()
+        # aiokafka requests the producer id, which fences former owners, only when a transaction begins.
+        await self.begin_transaction()
+        await self.abort_transaction()
 
     async def begin_transaction(self) -> None:
         """Begin a transaction; retries are frequent again."""

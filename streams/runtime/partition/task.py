@@ -1,12 +1,12 @@
-"""A partition task opens one partition and processes it in turns; each turn is one micro-batch and one transaction.
+"""A partition task opens one partition and processes it in turns; each turn is one micro-batch, committed at once.
 
 A new task is created for each assignment of a partition (even to the same worker), and after each error. A task keeps
 nothing in memory from earlier tasks. To open its partition, it takes these steps:
 
     a. initialise a new committer, which fences all former owners (Kafka aborts their open transactions);
     b. replay the changelog into the store, from the first record that is missing or whose follow-up may not be done;
-       if the changelog is empty, write its first record, unless the consumer group has committed offsets: then the
-       state was lost, which is a fatal error;
+       initialise the shared transactional id that it names, if any, and replay what follows (`shared_ids.py`);
+       if it is empty, write its first record; if offsets were committed nevertheless, the state was lost (fatal);
     c. read the committed source offsets, and check that the source topics still have what follows them;
     d. wait for the application, and pass it the recent states;
     e. make the consumer seek to the committed offsets and poll for this task.
@@ -38,6 +38,7 @@ from typing import Final
 from streams.runtime.partition.batch import Fold, OutputRecord, RecordBatch
 from streams.runtime.partition.first_record import write_incarnation
 from streams.runtime.partition.host import Host
+from streams.runtime.partition.naming import name_shared_id, read_when_over
 from streams.runtime.partition.origins import OriginCheck
 from streams.runtime.partition.pipeline import Pipeline
 from streams.runtime.partition.processor import PartitionView
@@ -64,7 +65,7 @@ class PartitionTask:
     """Opens one partition of the co-partitioned source topics and processes it in turns (micro-batches).
 
     Attributes:
-        is_used: whether `open` has been called; it can be called only once.
+        is_used: whether `open` has been called.
         is_open: whether the task accepts batches: true from the last step of `open` until `close`.
         turns: number of committed turns.
         queue: the batches that are waiting for a turn.
@@ -145,21 +146,17 @@ class PartitionTask:
             self._pipeline.table.stores.set_readable(self.partition)
         self._stats.count("opened")
         self._stats.count("restored_records", self.progress.records)
-        log.info(
-            "partition %s/%d opened in %.2f s: %d records restored, resuming at offsets %s",
-            self._pipeline.name,
-            self.partition,
-            time.monotonic() - began,
-            self.progress.records,
-            self.queue.next_offsets,
-        )
+        text = "partition %s/%d opened in %.2f s: %d records restored, resuming at offsets %s"
+        name, offsets = self._pipeline.name, self.queue.next_offsets
+        log.info(text, name, self.partition, time.monotonic() - began, self.progress.records, offsets)
 
     async def _restore(self) -> Sequence[Entry]:
         table = self._pipeline.table
         if table is None:
             return ()
         self._store = await table.stores.open_partition(self.partition)
-        recent = await self._host.restore(self._pipeline, self.partition, self._store, self.progress, self._write_first)
+        restored = (self._pipeline, self.partition, self._store, self.progress, self._write_first)
+        recent = await read_when_over(self._store, partial(self._host.restore, *restored), self._pipeline.rounds)
         self._stored = self.view = StoredPartitionView(self.partition, self._store)
         return recent
 
@@ -209,14 +206,16 @@ class PartitionTask:
             if time.monotonic() >= self._timers_due_at:
                 await self._fire_timers()
                 self._timers_due_at = time.monotonic() + TIMER_INTERVAL_S
-            if self.queue and not self.queue.waits_for_more():
+            elif await name_shared_id(self._committer, self._stored, self._pipeline, self._host.commit_timeout_s):
+                pass
+            elif self.queue and not self.queue.waits_for_more():
                 await self._take_turn()
             else:
                 await unless_closing(self.queue.wait(self._timers_due_at - time.monotonic()), self._closing)
 
     async def _take_turn(self) -> None:
         async with contextlib.AsyncExitStack() as stack:
-            admission, began = self._pipeline.gate.admitted(self.queue.oldest_ms), time.monotonic()
+            admission, began = self._pipeline.admitted(self.partition, self.queue.oldest_ms), time.monotonic()
             await unless_closing(stack.enter_async_context(admission), self._closing)
             self._stats.waited(time.monotonic() - began)
             batches = self.queue.take(self._host.turn_max_records)  # step 1
@@ -270,7 +269,7 @@ class PartitionTask:
         if not (offsets or outputs or turn.changed):
             return  # the timer callbacks changed nothing
         commit_began = time.monotonic()
-        written = await finish(self._commit(turn, outputs, offsets), self._host.commit_timeout_s)  # steps 4 and 5
+        written = await finish(self._commit(turn, outputs, offsets), self._host.commit_timeout_s)  # 4 and 5
         if self._stored is not None and written is not None:
             self._stored.note_written(written)  # the offset of the follow-up in `committed`
         now = time.monotonic()

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import redis
-from confluent_kafka import Consumer, Producer
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # re-exported without saying so
 
 from agents.guard.guard import Answer, Claim, LockGuard, WhenAway
@@ -26,7 +26,9 @@ from ops.topics import apply_topics
 from stack.local import Stack
 from stack.ports import free_ports
 from streams.adapters.redis import RedisClient
-from streams.topics import ORDER_FINAL, catalogue
+from streams.runtime.partition.shared_ids import SHARED_ID
+from streams.runtime.state.changelog import SOURCE_KEY
+from streams.topics import ORDER_FINAL, catalogue, order_state_changelog
 
 LIVENESS_S = 60.0
 RETENTION_S = 7 * 86_400
@@ -252,3 +254,26 @@ def test_wrong_arguments_are_refused(arguments: list[str], capsys: pytest.Captur
     with pytest.raises(SystemExit):
         main(["locks", "release", *arguments])
     assert "--help" in capsys.readouterr().err
+
+
+def test_a_release_fences_workers_by_the_shared_ids_that_their_changelog_names(
+    stack: Stack, server: Any, app_id: str
+) -> None:
+    """A worker that is frozen could otherwise publish an order whose claim was released."""
+    kafka = KafkaSettings.read(stack.environment())
+    apply_topics(kafka, catalogue(dataset="project_db", app_id=app_id, order_partitions=kafka.order_partitions))
+    shared = f"{app_id}-shared-{uuid.uuid4()}"
+    plain = Producer({"bootstrap.servers": kafka.bootstrap})
+    headers: dict[str, str | bytes | None] = {SHARED_ID: shared}
+    plain.produce(order_state_changelog(app_id), b"", SOURCE_KEY + SHARED_ID.encode(), partition=1, headers=headers)
+    assert plain.flush(LIVENESS_S) == 0
+    frozen = Producer({"bootstrap.servers": kafka.bootstrap, "transactional.id": shared, "log_level": 2})
+    frozen.init_transactions(LIVENESS_S)
+    frozen.begin_transaction()
+    frozen.produce(ORDER_FINAL, key=b"late", value=b"{}")
+    assert frozen.flush(LIVENESS_S) == 0
+    claim(stack, token_of(app_id, OLD), "late")
+    assert main(["locks", "release", "--app", app_id]) == 0
+    with pytest.raises(KafkaException) as fenced:
+        frozen.commit_transaction(LIVENESS_S)
+    assert fenced.value.args[0].code() in {KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH}

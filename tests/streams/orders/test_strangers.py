@@ -6,14 +6,16 @@ with the transactional id of a partition. Limits are for liveness only.
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from demo.workers import Worker
+from ops.shared_ids import named_ids
 from streams.runtime.partition.pipeline import transactional_id
-from streams.topics import change_topic
+from streams.topics import change_topic, order_state_changelog
 from tables import order_state
 from tests.streams.orders.deployments import PARTITIONS, FedShop, metric, stats_of
 from tests.support.server_waiting import LIVENESS_S, until
@@ -55,6 +57,29 @@ def test_a_fenced_partition_is_back_as_soon_as_the_group_confirms_its_owner(fed:
     fed.wait_emitted()
     assert metric(worker, "millrace_fenced_total") == PARTITIONS
     until(worker.is_ready, "all partitions run again")
+
+
+@pytest.mark.nightly
+def test_workers_go_on_with_another_shared_id_after_theirs_was_ended(fed: FedShop) -> None:
+    deployment = fed.deployment()
+    worker = deployment.worker(SHARED_TRANSACTIONS="on")
+
+    def names() -> set[str]:
+        client = {"bootstrap_servers": fed.bootstrap}
+        return asyncio.run(named_ids(client, order_state_changelog(deployment.app_id)))
+
+    until(names, "the worker has named its id")
+    fed.orders(40)
+    fed.wait_emitted()
+    before = names()
+    for name in before:
+        producer(fed, name)
+    fed.orders(40)
+    fed.wait_emitted()
+    until(lambda: names() > before, "another id is named")
+    assert metric(worker, "millrace_fenced_total") == 0, "the partitions' own ids are as they were"
+    fed.orders(40)
+    fed.wait_emitted()
 
 
 def test_an_open_transaction_of_a_stranger_is_shown_and_costs_nothing_once_it_ends(fed: FedShop) -> None:

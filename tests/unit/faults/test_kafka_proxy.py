@@ -14,7 +14,10 @@ import pytest
 
 from streams.runtime.partition.batch import OutputRecord
 from streams.runtime.partition.committer import KafkaTransactions
+from streams.runtime.partition.producer import PartitionProducer
+from tests.faults import kafka_proxy
 from tests.faults.kafka_proxy import END_TXN, PRODUCE, KafkaProxy, parse
+from tests.support.async_waiting import until
 from tests.support.scripted_broker import ScriptedBroker
 
 OUTPUTS = [OutputRecord("order_final", b"key", b"value")]
@@ -87,6 +90,24 @@ async def test_a_held_request_is_repeated_and_delivered_in_the_middle_of_the_nex
     assert {first, second} == PARTS
     assert (held, end) == (("EndTxn", 0), ("EndTxn", 1))
     assert proxy.late.answers == [0], "the scripted broker accepts everything"
+
+
+async def test_a_request_of_a_shared_id_is_delivered_once_the_id_is_given_up(
+    proxy: KafkaProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kafka_proxy, "GIVEN_UP_S", 0.0)
+    proxy.hold(1.0, First())
+    await commits(proxy, 1, transactional_id="orders-shared-0")
+    assert (proxy.late.held, proxy.late.answers) == (1, [])
+    await ended(proxy, "orders-shared-0")
+    await until(lambda: proxy.late.answers == [0])
+
+
+async def ended(proxy: KafkaProxy, transactional_id: str) -> None:
+    """Initialise an id, as a worker does that gives it up."""
+    producer = PartitionProducer(partition=None, bootstrap_servers=proxy.address, transactional_id=transactional_id)
+    await producer.initialise()
+    await producer.stop()
 
 
 async def test_transactions_of_another_system_are_counted_and_held_apart(proxy: KafkaProxy) -> None:

@@ -17,6 +17,7 @@ from aiokafka.protocol.metadata import MetadataResponse_v5
 from aiokafka.structs import TopicPartition
 
 from streams.runtime.partition import producer as producer_module
+from streams.runtime.partition import transaction
 from streams.runtime.partition.batch import OutputRecord
 from streams.runtime.partition.committer import KafkaTransactions
 from streams.runtime.partition.producer import LONGEST_PAUSE_S, METADATA_MAX_AGE_MS, PartitionProducer, retry_pause_s
@@ -91,7 +92,7 @@ async def test_a_fencing_is_reported_as_one(broker: ScriptedBroker, committer: K
 async def test_a_fencing_between_two_calls_is_reported_as_one(
     broker: ScriptedBroker, committer: KafkaTransactions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    send = committer._send
+    send = transaction.send_records
     sent: list[Any] = []
 
     async def slow_send(*args: Any) -> Any:
@@ -100,7 +101,7 @@ async def test_a_fencing_between_two_calls_is_reported_as_one(
         sent.append(args)
         return await send(*args)
 
-    monkeypatch.setattr(committer, "_send", slow_send)
+    monkeypatch.setattr(transaction, "send_records", slow_send)
     broker.script = first_times("AddPartitionsToTxn", 1, INVALID_PRODUCER_EPOCH)
     with pytest.raises(ProducerFenced):
         await committer.commit(OUTPUTS, OFFSETS)

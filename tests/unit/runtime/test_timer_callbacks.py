@@ -178,3 +178,28 @@ async def test_the_time_is_kept_over_a_restart(testbed: PartitionTestbed) -> Non
     testbed.start()
     await looked(testbed, 1)
     assert testbed.partition.task.view.now_ms >= 7_000_000
+
+
+async def test_changes_that_wait_while_a_timers_request_is_repeated_are_processed_by_the_next_task(
+    testbed: PartitionTestbed,
+) -> None:
+    testbed.start()
+    await testbed.processed()
+    left = [5]
+
+    def due(partition: PartitionView) -> Iterable[tuple[bytes, TimerCallback]]:
+        if not left:
+            return ()
+        testbed.rows.append(left.pop())
+        batch, running = testbed.batch(1, testbed.rows[1:]), testbed.partition.task
+        running.queue.polled(batch)
+        running.queue.put(batch, testbed.fold)
+        testbed.host.failures.append((None, True))
+        return round_up_unrounded(partition)
+
+    testbed.processor.due = due
+    await testbed.processed()
+    await testbed.until(lambda: testbed.log.offsets == {"numbers": 2})
+    assert testbed.crashed == []
+    await testbed.stop()
+    assert (testbed.published(), testbed.table.tally().total) == ([b"10"], 15)
