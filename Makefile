@@ -38,7 +38,7 @@ faults: $(VENV)/ready ## break servers and workers under load, and run mutants; 
 bench: $(VENV)/ready $(BENCH_VENV)/ready ## measure the stream and other systems; options SYSTEM=millrace INPUT=small REPEAT=1
 	@$(BIN)/python -m bench stream $(if $(SYSTEM),--system $(SYSTEM)) $(if $(INPUT),--input $(INPUT)) $(if $(REPEAT),--repeat $(REPEAT))
 
-bench-latency: $(VENV)/ready ## measure from a commit to its visible order, per stage; options SYSTEM=millrace,millrace-shared,kafka-streams RATES PARTITIONS SECONDS
+bench-latency: $(VENV)/ready ## measure from a commit to its visible order, per stage; options SYSTEM=millrace,millrace-shared,kafka-streams,flink RATES PARTITIONS SECONDS
 	@$(BIN)/python -m bench latency $(if $(SYSTEM),--system $(SYSTEM)) $(if $(RATES),--rates $(RATES)) $(if $(PARTITIONS),--partitions $(PARTITIONS)) $(if $(SECONDS),--seconds $(SECONDS))
 
 bench-state: $(VENV)/ready ## measure restoring from nothing, size on disk, standbys; option ORDERS=100000

@@ -17,6 +17,7 @@ from streams.runtime.partition.batch import Fold, OutputRecord, SourceRecord
 from streams.runtime.partition.processor import PartitionView, StatelessProcessor
 from streams.runtime.partition.turn import Turn
 from streams.topics import DEAD_LETTERS
+from tables.warehouse.drift import ColumnDrift
 
 
 class Loaded(NamedTuple):
@@ -43,12 +44,16 @@ def loader(table: WarehouseTable) -> Fold:
 class WarehouseProcessor(StatelessProcessor):
     """The processor of a change topic: it publishes the newest version of each row that changed in a turn."""
 
-    def __init__(self, table: WarehouseTable, app_id: str) -> None:
+    def __init__(self, table: WarehouseTable, app_id: str, drift: ColumnDrift | None = None) -> None:
         self._table = table
         self._app_id = app_id
+        self._drift = drift or ColumnDrift()
 
     async def publish(self, turn: Turn, partition: PartitionView) -> list[OutputRecord]:
         """Return one record per changed row, in the order of their keys; its content is the row."""
+        if turn.outcomes:
+            last = max(turn.outcomes, key=lambda loaded: loaded.row.position)
+            self._drift.note(self._table, last.record.value or b"", last.row.position)
         newest: dict[tuple[Any, ...], Loaded] = {}
         for loaded in turn.outcomes:
             key = self._table.key_of(loaded.row)

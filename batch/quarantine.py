@@ -12,6 +12,8 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
 from batch.context import RunContext
+from batch.delta.delta_rs import NEVER
+from batch.delta.rows import Rows
 from batch.delta.table import LakeTable
 
 COLUMNS: Final = ("table", "key", "rule", "action", "row", "_sequence", "_origin")
@@ -42,3 +44,19 @@ def quarantine(rows: DataFrame, context: RunContext) -> None:
         stamped = rows.withColumn("_run_id", F.lit(context.run_id))
         stamped = stamped.withColumn("quarantined_at", F.lit(context.started_at))
         table.append(stamped, run_id=context.run_id, progress={})
+
+
+def release(entries: Rows, context: RunContext, *, on: str) -> int:
+    """Remove the entries `t` that match one of the given ones, `s`, and return their number; `on` is SQL."""
+    with _ONE_AT_A_TIME:
+        written = quarantine_table(context).merge(
+            entries,
+            on=on,
+            set_when=None,
+            insert_when=NEVER,
+            delete_when="true",
+            evolve=False,
+            run_id=context.run_id,
+            progress={},
+        )
+    return written.rows_deleted

@@ -80,7 +80,7 @@ def _add_latency(actions: Any) -> None:
     delays.add_argument("--seconds", type=_positive, default=30, help="duration of each rate in seconds (default: 30)")
     peers = (
         "systems to measure (default: millrace); millrace-shared has SHARED_TRANSACTIONS=on, kafka-streams runs with "
-        "commit intervals of 10, 30 and 100 ms"
+        "commit intervals of 10, 30 and 100 ms, flink with checkpoints every 100 ms and every second"
     )
     delays.add_argument("--system", dest="systems", type=_latency_systems, default="millrace", help=peers)
     delays.set_defaults(run=run_latency)

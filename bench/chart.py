@@ -61,9 +61,11 @@ class Chart:
 
 
 def label(row: Row) -> str:
-    """Return the label of a bar of the stream: the system and, if there are several, its workers or threads."""
+    """Return the label of a bar of the stream: the system, several workers or threads, and an interval of commits."""
     unit = "workers" if row["system"] == "millrace" else "threads"
-    return f"{row['system']}, {row['threads']} {unit}" if row["threads"] > 1 else str(row["system"])
+    several = f", {row['threads']} {unit}" if row["threads"] > 1 else ""
+    interval = f", {row['commit_ms']} ms" if row.get("commit_ms") else ""
+    return f"{row['system']}{several}{interval}"
 
 
 def by_input(rows: Sequence[Row]) -> dict[str, list[Row]]:

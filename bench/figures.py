@@ -32,6 +32,7 @@ class Figures:
         meter_cpu_s: processor seconds of the measuring process during the run.
         foreign_cpu: share of the machine (0 to 1) used by all other programs.
         wrong: number of outputs that have wrong products or belong to unexpected orders.
+        commit_ms: interval in ms at which the system commits, if that is a part of what is compared; otherwise 0.
     """
 
     system: str
@@ -54,7 +55,13 @@ class Figures:
     missing: int
     duplicates: int
     wrong: int
+    commit_ms: int = 0
     runs: int = 1
+
+    @property
+    def name(self) -> str:
+        """The system's name, with the interval of its commits if there is one."""
+        return f"{self.system}, {self.commit_ms} ms" if self.commit_ms else self.system
 
     @property
     def disturbed(self) -> bool:
@@ -75,7 +82,7 @@ class Figures:
 _WORST: Final = ("missing", "duplicates", "wrong", "foreign_cpu")
 """Figures whose maximum is reported instead of the median, because an order lost in any run must be visible."""
 
-_COUNTS: Final = ("threads", "events", "outputs")
+_COUNTS: Final = ("threads", "events", "outputs", "commit_ms")
 
 
 def median_of(runs: Sequence[Figures]) -> Figures:
@@ -94,9 +101,9 @@ def median_of(runs: Sequence[Figures]) -> Figures:
 
 def medians(runs: Iterable[Figures]) -> list[Figures]:
     """Compute the medians for each combination of input and system, in the order of the first runs."""
-    groups: dict[tuple[str, str, str, int], list[Figures]] = {}
+    groups: dict[tuple[str, str, str, int, int], list[Figures]] = {}
     for run in runs:
-        groups.setdefault((run.input, run.system, run.mode, run.threads), []).append(run)
+        groups.setdefault((run.input, run.system, run.mode, run.threads, run.commit_ms), []).append(run)
     return [median_of(group) for group in groups.values()]
 
 
@@ -131,7 +138,7 @@ def table(rows: Sequence[Figures]) -> list[str]:
 def _cells(row: Figures, ours: Figures | None) -> tuple[str, ...]:
     return (
         row.input if row.share == 1 else f"{row.input} ({row.share:.0%} of it)",
-        row.system,
+        row.name,
         row.mode,
         str(row.threads),
         f"{row.events_per_s:,.0f}",

@@ -116,6 +116,7 @@ def figures(
         system=system.name,
         mode=system.mode,
         threads=system.threads,
+        commit_ms=system.commit_ms,
         input=feed.input,
         share=feed.share,
         events=feed.events,

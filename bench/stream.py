@@ -133,7 +133,7 @@ class StreamBench:
 
     def _note(self, run: Figures) -> None:
         self._say(
-            f"{run.input:<6} {run.system:<13} {run.mode:<13} {run.threads} thread(s) "
+            f"{run.input:<6} {run.name:<14} {run.mode:<13} {run.threads} thread(s) "
             f"{run.events_per_s:>9,.0f} events/s, "
             f"{run.cpu_s:.1f} s CPU, {run.rss_mb:,.0f} MB, {run.missing} missing, {run.duplicates} duplicates, "
             f"{run.wrong} wrong, other programs used {run.foreign_cpu:.0%}"

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import shutil
 import signal
 import sys
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
-from config.settings import CacheSettings, KafkaSettings, environment_with
+from bench.java_peers import JAVA_PEERS
+from config.settings import KafkaSettings, environment_with
 from demo.workers import Worker
-from stack.artifacts.cache import ensure
 from stack.errors import StackError
-from stack.job import Job
 from stack.ports import free_ports
 from stack.process import Process, ProcessState, start
 from stack.site import REPOSITORY
@@ -28,7 +24,6 @@ MILLRACE_SHARED: Final = "millrace-shared"
 """Millrace with transactions that partitions share."""
 
 PEER_PYTHON: Final = REPOSITORY / ".venv-bench" / "bin" / "python"
-_KAFKA_STREAMS: Final = Path(__file__).parent / "peers" / "kafka_streams"
 _INHERITED: Final = ("PATH", "HOME", "LANG", "TMPDIR", "USER")
 _STOP_LIMIT_S: Final = 15.0
 
@@ -40,7 +35,8 @@ class System:
     Attributes:
         threads: number of threads in a peer's process; for Millrace, number of workers.
         in_part: whether the system gets only a part of a large input.
-        commit_ms: interval of Kafka Streams' commits in ms; 0 for that of the throughput benchmark.
+        commit_ms: interval in ms of Kafka Streams' commits, where 0 is that of the throughput benchmark, and of Flink's
+            checkpoints, at which it commits.
     """
 
     name: str
@@ -61,12 +57,15 @@ class System:
         return f"{self.name}_{self.mode}_{self.threads}{interval}".replace("-", "_")
 
 
+FLINK: Final = tuple(System(name="flink", mode=EXACTLY_ONCE, commit_ms=interval) for interval in (100, 1000))
+
 SYSTEMS: Final = (
     System(name="millrace", mode=EXACTLY_ONCE),
     System(name="millrace", mode=EXACTLY_ONCE, threads=2),
     System(name="kafka-streams", mode=EXACTLY_ONCE, threads=1),
     System(name="kafka-streams", mode=EXACTLY_ONCE, threads=2),
     System(name="kafka-streams", mode=AT_LEAST_ONCE, threads=2),
+    *FLINK,
     System(name="quix-streams", mode=EXACTLY_ONCE),
     System(name="quix-streams", mode=AT_LEAST_ONCE),
     System(name="faust-stock", mode=EXACTLY_ONCE, in_part=True),
@@ -77,6 +76,7 @@ LATENCY_SYSTEMS: Final = (
     System(name="millrace", mode=EXACTLY_ONCE),
     System(name=MILLRACE_SHARED, mode=EXACTLY_ONCE),
     *[System(name="kafka-streams", mode=EXACTLY_ONCE, commit_ms=interval) for interval in (10, 30, 100)],
+    *FLINK,
 )
 
 
@@ -203,21 +203,19 @@ def prepared(system: System, task: Task, environment: Mapping[str, str]) -> Runn
         "commit-ms": str(system.commit_ms),
     }
     arguments = [word for name, value in given.items() for word in (f"--{name}", value)]
-    return Peer([*_program(system), *arguments], task.folder)
+    return Peer([*_program(system, task), *arguments], task.folder)
 
 
-def _program(system: System) -> list[str]:
+def _program(system: System, task: Task) -> list[str]:
     if system.name == "faust-stock":
         return [sys.executable, "-m", "bench.peers.faust_stock"]
     if system.name == "quix-streams":
         return [str(PEER_PYTHON), "-m", "bench.peers.quix"]
-    built = _built_kafka_streams() / "target"
-    options = ["-Xmx512m", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"]
-    return ["java", *options, "-cp", f"{built / 'classes'}:{built / 'lib'}/*", "bench.OrderJoin"]
+    return JAVA_PEERS[system.name].command(task.folder)
 
 
 def fetch(systems: Sequence[System], say: Callable[[str], None]) -> None:
-    """Check that the systems' programs are installed, and build the Kafka Streams peer if needed.
+    """Check that the systems' programs are installed, and build the peers in Java if needed.
 
     Raises:
         StackError: a program is missing and cannot be built.
@@ -225,29 +223,5 @@ def fetch(systems: Sequence[System], say: Callable[[str], None]) -> None:
     names = {system.name for system in systems}
     if "quix-streams" in names and not PEER_PYTHON.exists():
         raise StackError(f"{PEER_PYTHON} is missing: create it by running `make bench`")
-    if "kafka-streams" in names:
-        job = Job(say, threading.Event())
-        ensure(_cache(), _kafka_streams_name(), lambda folder: _build_kafka_streams(folder, job), job)
-
-
-def _build_kafka_streams(folder: Path, job: Job) -> None:
-    job.report("building the Kafka Streams peer with Maven")
-    shutil.copytree(_KAFKA_STREAMS, folder, dirs_exist_ok=True)
-    # `-C` for strict checksums: without it, Maven only warns about a damaged jar.
-    command = ["mvn", "-B", "-q", "-C", "-f", str(folder / "pom.xml"), "package"]
-    job.run(command, purpose="building the Kafka Streams peer")
-
-
-def _built_kafka_streams() -> Path:
-    return _cache() / _kafka_streams_name()
-
-
-def _kafka_streams_name() -> str:
-    digest = hashlib.sha256()
-    for path in sorted(path for path in _KAFKA_STREAMS.rglob("*") if path.suffix in (".xml", ".java")):
-        digest.update(path.read_bytes())
-    return f"kafka-streams-{digest.hexdigest()[:12]}"
-
-
-def _cache() -> Path:
-    return CacheSettings.read().expanded()
+    for peer in (peer for name, peer in JAVA_PEERS.items() if name in names):
+        peer.build(say)

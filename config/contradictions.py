@@ -20,7 +20,7 @@ from config.definition import (
 from config.lake_names import lake_name, lake_name_faults
 from config.metrics import metrics_faults
 from config.parameters import parameter_faults
-from config.rule_faults import rule_faults
+from config.rule_faults import repeated_rules, rule_faults
 from config.warehouse import warehouse_faults
 
 _OF_POSTGRES = frozenset({LogicalType.TIME, LogicalType.INTERVAL, LogicalType.BINARY, LogicalType.ARRAY})
@@ -111,6 +111,7 @@ def _table_faults(definition: Definition, table: Table) -> Iterator[str]:
     names = table.column_names
     if len(names) > COLUMNS_MAX:
         yield f"columns: {len(names):,} columns are more than the {COLUMNS_MAX:,} that a table may have: leave some out"
+        return  # the checks below take time
     if not definition.lake_prefix and lake_name(table.name) in RESERVED_LAKE_FOLDERS:
         yield f"name: {table.name!r} is reserved if lake_prefix is empty"
     yield from (f"columns: column {name!r} is defined twice" for name in _repeated(iter(names)))
@@ -131,6 +132,7 @@ def _table_faults(definition: Definition, table: Table) -> Iterator[str]:
         yield from (f"columns[{index}].{fault}" for fault in _column_faults(column))
         if column.zero_is_null:
             yield from (f"columns[{index}].zero_is_null: {fault}" for fault in _zero_faults(definition, table, column))
+    yield from repeated_rules(table)
     for index, rule in enumerate(table.rules):
         yield from (f"rules[{index}].{fault}" for fault in rule_faults(definition, table, rule))
 

@@ -13,6 +13,7 @@ from config.definition import (
     Definition,
     Forward,
     LogicalType,
+    NotNull,
     Pattern,
     Range,
     Reference,
@@ -31,9 +32,29 @@ _NUMBERS = frozenset({LogicalType.INTEGER, LogicalType.BIGINT, LogicalType.DECIM
 """Types whose values can be compared with each other exactly."""
 
 
+def repeated_rules(table: Table) -> Iterator[str]:
+    """List the rules of a table that check the same columns for the same as a former rule, as "key path: fault".
+
+    A row and the counts of a run name a rule by its check and columns, so one of the two actions would be ignored.
+    """
+    seen: dict[tuple[str, ...], int] = {}
+    for index, rule in enumerate(table.rules):
+        check = str(type(rule).__struct_config__.tag)
+        first = seen.setdefault((check, *_columns(rule)), index)
+        if first != index:
+            listed = ", ".join(_columns(rule))
+            yield f"rules[{index}].check: rules[{first}] is a {check!r} of {listed} already: make one rule of the two"
+
+
+def _columns(rule: Rule) -> tuple[str, ...]:
+    return rule.columns if isinstance(rule, Unique | Ascending) else (rule.column,)  # type: ignore[attr-defined]
+
+
 def rule_faults(definition: Definition, table: Table, rule: Rule) -> Iterator[str]:
     """List what is wrong with a quality rule of a table, each as "key path: fault"."""
-    columns = rule.columns if isinstance(rule, Unique | Ascending) else (rule.column,)  # type: ignore[attr-defined]
+    columns = _columns(rule)
+    if isinstance(rule, NotNull) and rule.column in table.key and rule.action == "warn":
+        yield "action: must be quarantine or fail, not warn: Silver has no row with NULL in its key"
     yield from (f"column: column {name!r} does not exist" for name in columns if name not in table.column_names)
     if isinstance(rule, Reference):
         parents = [t for t in definition.tables if t.name == rule.table]

@@ -64,6 +64,7 @@ class ConnectSettings(SettingsGroup):
     """
 
     url: str = setting("CONNECT_URL", parsing.url("http", "https"))
+    status_topic: str = setting("CONNECT_STATUS_TOPIC", parsing.text, "millrace-connect-status")
     database_host: str | None = setting("CONNECTOR_DATABASE_HOST|MYSQL_HOST", parsing.text, None)
     database_port: int = setting("CONNECTOR_DATABASE_PORT|MYSQL_PORT", parsing.whole(1, 65535), 3306)
     postgres_host: str | None = setting("CONNECTOR_PG_HOST|PGHOST", parsing.text, None)

@@ -64,6 +64,7 @@ archivers = [app.agent(topic, name=f"archive-{topic.get_topic_name()}")(archive_
 declare_pages(
     app,
     counted={"archive": sink},
+    servers={"archive": "the object storage"},
     figures=lambda: {"waiting": sink.waiting()},
     collectors=[WaitingCollector(sink.waiting)],
 )

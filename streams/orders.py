@@ -29,7 +29,7 @@ from streams.adapters.redis import RedisClient
 from streams.model.change import change_decoder
 from streams.model.order import OrderColumns, OrderDetailColumns
 from streams.runtime.partition.origins import OriginRule
-from streams.runtime.web.pages import Part, declare_pages
+from streams.runtime.web.pages import declare_pages
 from streams.source_parts import source_parts
 from streams.topics import (
     APPENDED_HEADERS,
@@ -45,10 +45,8 @@ from tables.order_events import OrderEvents
 from tables.payment_methods import PaymentMethods
 from tables.source_epochs import begun_epoch
 from tables.views import incomplete
-from tables.views import lake as lake_records
 from tables.views import orders as views
 from tables.views.incomplete import IncompleteCollector
-from tables.views.lake import LakeRecords, lake_section
 from tables.views.people import waiting_orders
 from tables.views.redis_memory import RedisMemory, RedisMemoryCollector
 from tables.views.rules import ORDER_RULES
@@ -128,23 +126,19 @@ app.pipeline(
         foreign_headers=APPENDED_HEADERS,
     ),
 )
-lake = LakeRecords(RedisClient(redis.url, database=lake_records.DATABASE), settings.dataset)
 more = source_parts(app, redis, settings, figures_prefix=settings.figures_prefix)
 memory = RedisMemory(RedisClient(redis.url, database=locks.DATABASE))
-app.start_with(payment_methods, guard, cache, lake, memory)
+app.start_with(payment_methods, guard, cache, memory)
 order = app.agent(orders, name="order")(order_agent)
 details = app.agent(order_details, name="order_details")(order_details_agent)
 views.declare(app, state, events)
 declare_pages(
     app,
     counted={"orders": completion, "guard": guard, "cache": cache, "payment_methods": payment_methods},
-    figures=lambda: {**incomplete.figures(app), "lake": lake.figures(), "connector": more["connector"].figures()},
+    figures=lambda: {**incomplete.figures(app), **{name: more[name].figures() for name in ("lake", "connector")}},
     collectors=[IncompleteCollector(app), RedisMemoryCollector(memory)],
+    servers={"guard": "Redis", "cache": "Redis"},
     rules=ORDER_RULES,
     published=lambda: completion.counts["completed"],
-    parts={
-        "waiting": waiting_orders(app, state),
-        "lake": Part(figures=lake.figures, section=lake_section),
-        **more,
-    },
+    parts={"waiting": waiting_orders(app, state), **more},
 )

@@ -1,10 +1,10 @@
-"""Parts of the page `/` that show the source: its connector, and what was sold."""
+"""Parts of the page `/` that show the dataset: its connector, its lake, and what was sold."""
 
 from __future__ import annotations
 
 from config.dataset import definition_or_exit, known_datasets
 from config.naming import connector_name
-from config.results import results_in_redis
+from config.results import gold_tables, results_in_redis
 from config.settings import RedisSettings, WorkerSettings
 from streams.adapters.connect import ConnectClient
 from streams.adapters.redis import RedisClient
@@ -12,8 +12,9 @@ from streams.model.table_read import READS_DATABASE
 from streams.runtime.faust.app import TransactionalApp
 from streams.runtime.web.pages import Part
 from tables import figures
-from tables.views import sales
+from tables.views import lake, sales
 from tables.views.connector import ConnectorRecords, connector_section
+from tables.views.lake import LakeRecords, lake_section
 from tables.views.sales import Sales, sales_section
 
 
@@ -33,9 +34,14 @@ def source_parts(
         redis=RedisClient(redis.url, database=READS_DATABASE),
         dataset=settings.dataset,
     )
-    app.start_with(connector)
-    parts = {"connector": Part(figures=connector.figures, section=connector_section)}
     definition = definition_or_exit(settings.dataset) if settings.dataset in known_datasets() else None
+    gold = gold_tables(definition) if definition is not None else []
+    records = LakeRecords(RedisClient(redis.url, database=lake.DATABASE), settings.dataset, gold=gold)
+    app.start_with(connector, records)
+    parts = {
+        "connector": Part(figures=connector.figures, section=connector_section),
+        "lake": Part(figures=records.figures, section=lake_section),
+    }
     if definition is not None and definition.metrics.orders is not None:
         sold = Sales(
             RedisClient(redis.url, database=figures.DATABASE),

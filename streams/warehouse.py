@@ -32,6 +32,7 @@ from streams.topics import DEAD_LETTERS, topic_under
 from streams.worker import transactional_app
 from tables.warehouse import statements
 from tables.warehouse.committer import Load, WarehouseSink
+from tables.warehouse.drift import ColumnDrift
 
 kafka, database, settings = read_or_exit(KafkaSettings, WarehouseDatabaseSettings, WarehouseSettings)
 definition = definition_or_exit(settings.dataset)
@@ -48,11 +49,11 @@ sink = WarehouseSink(
 )
 
 # Input: the topics are partitioned independently, so each one has its own pipeline.
-loads = []
+loads, drift = [], ColumnDrift()
 for table in tables:
     topic = app.raw_topic(topic_under(definition.topic_prefix, table.source.name))
     load = Load(statements.upsert(sink.schema, table), partial(statements.arrays, table))
-    processor = WarehouseProcessor(table, settings.warehouse_app_id)
+    processor = WarehouseProcessor(table, settings.warehouse_app_id, drift)
     committers = sink.committers(topic.get_topic_name(), load, processor.dead_letter)
     app.pipeline(table.name, sources=[topic], processor=processor, new_committer=committers)
     loads.append(app.agent(topic, name=f"warehouse-{table.name}")(submitting(loader(table))))
@@ -69,4 +70,10 @@ app.pipeline(
 letters = app.agent(letters_topic, name="warehouse-letters")(submitting(load_letter))
 
 app.start_with(sink)
-declare_pages(app, counted={"warehouse": sink}, figures=sink.newest.figures, collectors=[sink.newest])
+declare_pages(
+    app,
+    counted={"warehouse": sink},
+    servers={"warehouse": "PostgreSQL"},
+    figures=lambda: {**sink.newest.figures(), **drift.figures()},
+    collectors=[sink.newest, drift],
+)

@@ -23,7 +23,7 @@ from pyspark.sql import functions as F  # noqa: N812
 from batch.bronze import progress as bronze_progress
 from batch.bronze.archive import ArchiveSlice, damage_reported, find_objects, read_objects
 from batch.bronze.envelope import BETWEEN, IS_READABLE, UNREADABLE, decoded, unreadable, versions, with_table_columns
-from batch.bronze.rest import is_left_out, with_kept
+from batch.bronze.rest import with_kept
 from batch.bronze.table import (
     JDBC,
     PARTITIONS,
@@ -52,6 +52,7 @@ from batch.delta.rows import Rows
 from batch.delta.table import LakeTable
 from batch.quarantine import quarantine
 from config.definition import Definition, Table
+from config.left_out import is_left_out
 from streams.model.archive_chain import ChainBrokenError
 from streams.topics import topic_under
 

@@ -6,15 +6,15 @@ committed (`batch.bronze.windows`).
 1. Choose the window: from the last run's anchor minus an overlap up to this run's anchor, exclusive. The first window
    of a table has no lower bound, and neither does any window of a `--full` run. Every window includes the rows whose
    cursor is NULL or the zero date of MySQL (0000-00-00).
-2. Read the rows of the window, and drop those that Bronze already has with the same key and content, so that rows of
-   the overlap are not stored twice.
+2. Read the rows of the window, and drop those whose newest version in Bronze has the same content, so that rows of the
+   overlap are not stored twice.
 3. Append the rows and the anchor, as the progress, in one commit: a run that is killed leaves either both or neither.
 
-If the definition has got a column that Bronze lacks, the window has no lower bound either, so that old rows get its
-values too. A table without a cursor is read completely and compared with the newest version of each key in Bronze,
-which also finds deleted rows; a `--full` run without time bounds reads every table this way. `millrace lake reconcile
---repair` finds the changes that windows miss: rows written with an old time, changes that do not update the cursor, and
-deletes.
+If the definition has a column that the last run did not read, the window has no lower bound either, so that old rows
+get its values too. A table without a cursor is read completely and compared with the newest version of each key in
+Bronze, which also finds deleted rows; a `--full` run without time bounds reads every table this way. `millrace lake
+reconcile --repair` finds the changes that windows miss: rows written with an old time, changes that do not update the
+cursor, and deletes.
 
 Rows that are too large for Java are put into the quarantine (`batch.bronze.large_rows`).
 """
@@ -22,11 +22,11 @@ Rows that are too large for Java are put into the quarantine (`batch.bronze.larg
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
 from batch.bronze import progress as bronze_progress
@@ -76,7 +76,7 @@ def land_jdbc(table: Table, context: RunContext) -> LayerResult:
     is_first = not bronze.exists() or is_of_other_feed(bronze, table)
     progress = bronze.progress()
     done = {} if is_first else progress
-    new = [] if is_first else _new_columns(bronze, table, context)
+    new = [] if is_first else _new_columns(bronze, table, context, progress)
     span = window(table, bronze_progress.from_the_beginning(done) if new else done, context)
     settings, definition = source_of(table, context), context.definition
     with connected(settings, definition.database, definition.schema) as connection:
@@ -98,13 +98,13 @@ def land_jdbc(table: Table, context: RunContext) -> LayerResult:
     return replace(result, note="; ".join(filter(None, (wider, held, late, result.note))), drift=drifted)
 
 
-def _new_columns(bronze: LakeTable, table: Table, context: RunContext) -> list[str]:
-    """Return the columns of the definition that Bronze lacks.
+def _new_columns(bronze: LakeTable, table: Table, context: RunContext, done: dict[str, Any]) -> list[str]:
+    """Return the columns of the definition that the last run did not read; one of them may have been read before.
 
     Raises:
         BatchError: there are such columns, but this run is to read a part of the table only.
     """
-    there = {name.lower() for name in bronze.at().schema.names}
+    there = {name.lower() for name in bronze_progress.columns(done) or bronze.at().schema.names}
     new = [name for name in table.column_names if name.lower() not in there]
     if new and (context.since is not None or context.until is not None):
         text = f"the definition has got columns ({', '.join(new)}): run once without --since and --until to read them"
@@ -157,19 +157,32 @@ class _JdbcLanding:
             rows.unpersist()
 
     def _land_first(self, rows: DataFrame, done: dict[str, Any], expected: int) -> LayerResult:
-        progress = self.span.progress(done)
+        progress = self._progress(done)
         new = self._stamped(smaller(rows, self.context), "r")
         written = self._write(self.bronze.replace, new, expected, progress)
         return self._result(written, written.rows_inserted, progress)
 
     def _land_new(self, rows: DataFrame, done: dict[str, Any]) -> LayerResult:
-        progress = self.span.progress(done)
-        count = rows.count()
+        progress = self._progress(done)
+        found = rows.agg(F.count(F.lit(1)).alias("rows"), F.count_if(self._is_timeless).alias("timeless")).first()
+        assert found is not None
+        count = found["rows"]
         stamped_rows = self._stamped(smaller(rows, self.context), "r")
-        new = self._changed(stamped_rows, rows) if self.is_whole else self._unknown(stamped_rows)
-        if new.isEmpty() and not self._moves(done, progress):
+        if self.is_whole:
+            new = self._changed(stamped_rows, rows)
+        else:
+            new = self._unknown(stamped_rows, has_timeless=found["timeless"] > 0)
+        if new.isEmpty() and not self._moves(done, progress) and not self._has_other_columns(done):
             return unchanged(self.bronze, self.table, done, rows_in=count)
         return self._result(self._write(self.bronze.append, new, count, progress), count, progress)
+
+    def _progress(self, done: dict[str, Any]) -> dict[str, Any]:
+        return bronze_progress.with_columns(self.span.progress(done), self.table.column_names)
+
+    def _has_other_columns(self, done: dict[str, Any]) -> bool:
+        """Whether the last run read other columns; only a commit keeps the next one from reading the new ones again."""
+        known = bronze_progress.columns(done)
+        return known is not None and {*known} != {*self.table.column_names}
 
     def _write(self, write: Callable[..., Written], new: DataFrame, count: int, progress: dict[str, Any]) -> Written:
         return write(
@@ -203,30 +216,58 @@ class _JdbcLanding:
         )
         return stamped(marked, self.table, self.context)
 
-    def _unknown(self, new: DataFrame) -> DataFrame:
-        """Return the rows that Bronze does not have with the same key and content, which includes the cursor."""
-        there = self.bronze.read()
+    def _unknown(self, new: DataFrame, *, has_timeless: bool) -> DataFrame:
+        """Return the rows that differ from their newest version in Bronze, also in the cursor.
+
+        Of Bronze, this reads only what the window may have, except for rows without a time in their cursor: the newest
+        version of these may have any time.
+        """
+        key, versions = self.table.key, self.bronze.read()
+        there = versions
         if self.span.start is not None:
-            cursor = F.col(str(self.table.cursor))
-            there = there.where((cursor >= time_text(self.span.start)) | cursor.isNull() | (cursor < FIRST_TIME))
-        return anti_joined(new, there, [*self.table.key, "_row_hash"])
+            there = versions.where((F.col(str(self.table.cursor)) >= time_text(self.span.start)) | self._is_timeless)
+            if has_timeless:
+                own = _without_null(new.where(self._is_timeless), key).select(*key).distinct()
+                there = there.unionByName(versions.join(own, [*key], "left_semi"))
+        return anti_joined(new, self._newest(there), [*key, "_row_hash"])
+
+    @property
+    def _is_timeless(self) -> Column:
+        """Whether the cursor of a row has no time, so that every window has the row."""
+        if self.table.cursor is None:
+            return F.lit(False)
+        return F.col(self.table.cursor).isNull() | (F.col(self.table.cursor) < FIRST_TIME)
 
     def _changed(self, new: DataFrame, there: DataFrame) -> DataFrame:
         """Return the rows that differ from the newest version in Bronze, and a delete for each key that is not `there`.
 
-        Rows with NULL in their key have no newest version, because several may have the same key: those are returned
-        whose content Bronze never had, and none of them is known to be deleted.
+        Of the rows with NULL in their key, none is known to be deleted.
 
         Args:
             there: all rows of the source, also those that are too large to be among the `new` ones.
         """
         key = self.table.key
-        versions = self.bronze.read().select(*key, F.struct("_sequence", "_op", "_row_hash").alias(_NEWEST))
-        has_key = F.expr(" AND ".join(f"`{name}` IS NOT NULL" for name in key))
-        newest = versions.where(has_key).groupBy(*key).agg(F.max(_NEWEST).alias(_NEWEST))
-        known = newest.where(f"{_NEWEST}._op <> 'd'").unionByName(versions.where(~has_key))
-        known = known.select(*key, F.col(f"{_NEWEST}._row_hash").alias("_row_hash"))
+        known = self._newest(self.bronze.read())
         changed = anti_joined(new, known, [*key, "_row_hash"])
-        gone = anti_joined(known.where(has_key), there, key).select(*key)
+        gone = anti_joined(_without_null(known, key), there, key).select(*key)
         others = {name: F.lit(None).cast("string") for name in self.table.column_names if name not in key}
         return changed.unionByName(self._stamped(gone.withColumns(others) if others else gone, "d"))
+
+    def _newest(self, versions: DataFrame) -> DataFrame:
+        """Return key and content of the newest version of each key, without deleted rows.
+
+        Rows with NULL in their key have no newest version, because several may have the same key: all are returned.
+        """
+        key = self.table.key
+        versions = versions.select(*key, F.struct("_sequence", "_op", "_row_hash").alias(_NEWEST))
+        newest = _without_null(versions, key).groupBy(*key).agg(F.max(_NEWEST).alias(_NEWEST))
+        known = newest.where(f"{_NEWEST}._op <> 'd'").unionByName(_with_null(versions, key))
+        return known.select(*key, F.col(f"{_NEWEST}._row_hash").alias("_row_hash"))
+
+
+def _without_null(rows: DataFrame, key: Sequence[str]) -> DataFrame:
+    return rows.where(" AND ".join(f"`{name}` IS NOT NULL" for name in key))
+
+
+def _with_null(rows: DataFrame, key: Sequence[str]) -> DataFrame:
+    return rows.where(" OR ".join(f"`{name}` IS NULL" for name in key))

@@ -12,13 +12,14 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
 from batch.bronze.large_rows import BYTES, Sizes
-from batch.bronze.rest import REST, is_left_out
+from batch.bronze.rest import REST
 from batch.bronze.table import table_error
 from batch.bronze.windows import source_cursor
 from batch.storage.canonical import time_text
 from config.definition import Column, Definition, LogicalType, Table
 from config.engines import engine_for
 from config.engines.base import Connection, Engine, SourceSettings
+from config.left_out import is_left_out
 
 
 def read_source(

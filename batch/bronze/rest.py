@@ -10,7 +10,6 @@ columns of the definition alone, and the whole table again when the definition g
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final
 
@@ -21,34 +20,22 @@ from batch.bronze.connector_text import canonical_text
 from batch.bronze.progress import KEPT
 from batch.storage import canonical
 from config.definition import Definition, Table
+from config.left_out import left_out, namespace
 
 REST: Final = "_rest"
 
 _MAP: Final = "MAP<STRING, STRING>"
 _MORE: Final = "_more"
-_LEFT_OUT: Final = "column.exclude.list"
 
 
 def rest_sql(table: Table, definition: Definition, row: str) -> str:
     """Return a Spark SQL expression for `_rest`, given one for a map from column names to texts."""
     known = ", ".join(f"'{name}'" for name in table.lake_columns)
     patterns = [_literal(pattern) for pattern in left_out(definition)]
-    column = _literal(f"{_namespace(definition)}.{table.source_name}.")
+    column = _literal(f"{namespace(definition)}.{table.source_name}.")
     excluded = "".join(f" AND NOT concat({column}, name) RLIKE {pattern}" for pattern in patterns)
     others = f"map_filter({row}, (name, value) -> value IS NOT NULL AND name NOT IN ({known}){excluded})"
     return f"nullif(to_json({others}), '{{}}')"
-
-
-def left_out(definition: Definition) -> list[str]:
-    """Return regular expressions for the whole names of columns (`database.table.column`) left out on purpose."""
-    names = definition.connector.get(_LEFT_OUT, "").split(",")
-    return [f"^(?i:{name.strip()})$" for name in names if name.strip()]
-
-
-def is_left_out(table: Table, name: str, definition: Definition) -> bool:
-    """Whether a column of the source is left out on purpose."""
-    column = f"{_namespace(definition)}.{table.source_name}.{name}"
-    return any(re.match(pattern, column) for pattern in left_out(definition))
 
 
 def with_kept(progress: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
@@ -75,10 +62,6 @@ def filled(rows: DataFrame, table: Table, progress: Mapping[str, Any]) -> DataFr
     complete = more.withColumns({name: F.expr(text) for name, text in owned.items()}).drop(_MORE)
     is_whole = {*table.column_names} <= {*complete.columns}
     return complete.withColumn("_row_hash", F.expr(canonical.row_hash(table.column_names))) if is_whole else complete
-
-
-def _namespace(definition: Definition) -> str:
-    return definition.schema or definition.database
 
 
 def _literal(text: str) -> str:

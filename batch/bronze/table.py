@@ -8,6 +8,7 @@ from typing import Final
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
+from batch.bronze import progress as bronze_progress
 from batch.bronze.rest import REST
 from batch.context import LayerResult, RunContext
 from batch.delta import sizes
@@ -59,18 +60,25 @@ def bronze_table(table: Table, context: RunContext) -> LakeTable:
         )
     found = context.table("bronze", table.name)
     if is_of_other_feed(found, table) and not context.is_rebuild:
-        feed = found.property(FEED)
         raise table_error(
             table,
-            f"the table was filled from the feed {feed!r}, but the definition names {table.feed!r}: restore the feed "
-            f"in the definition, or run `millrace lake rebuild --table {table.name}`",
+            f"the table was filled from the feed {feed_of(found)!r}, but the definition names {table.feed!r}: restore "
+            f"the feed in the definition, or run `millrace lake rebuild --table {table.name}`",
         )
     return found
 
 
 def is_of_other_feed(bronze: LakeTable, table: Table) -> bool:
     """Whether the table exists and was filled from another feed than the definition names."""
-    return bronze.property(FEED) not in (None, table.feed)
+    return feed_of(bronze) not in (None, table.feed)
+
+
+def feed_of(bronze: LakeTable) -> str | None:
+    """Return the feed from which the table was filled; None if it does not exist.
+
+    The progress decides, because it is committed with the rows: a rebuild that fails may have set the property alone.
+    """
+    return bronze_progress.feed(bronze.progress()) or bronze.property(FEED)
 
 
 def stamped(rows: DataFrame, table: Table, context: RunContext) -> DataFrame:

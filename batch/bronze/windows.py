@@ -67,9 +67,15 @@ class Window:
     anchor: Anchor
 
     def progress(self, done: dict[str, Any]) -> dict[str, Any]:
-        """Return the progress to commit with the window's rows; `done` is the progress before this run."""
-        anchor = max(bronze_progress.anchor(done), time_text(self.end))
+        """Return the progress to commit with the window's rows; `done` is the progress before this run.
+
+        The anchor of a window that starts behind the former one (`--since`) stays where it was, so that the next window
+        has the rows in between.
+        """
         start = None if self.start is None else time_text(self.start)
+        anchor = bronze_progress.anchor(done)
+        if start is None or start <= anchor:
+            anchor = max(anchor, time_text(self.end))
         return {"anchor": anchor, "start": start, "sequence": self.sequence}
 
 

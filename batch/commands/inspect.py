@@ -19,6 +19,7 @@ from batch.pipeline.manifest import Manifest
 from batch.pipeline.plan import LAYERS, check_choice, layer_of
 from batch.pipeline.tables import lake_table, live_rows
 from batch.pipeline.workspace import Workspace, add_dataset_option, open_workspace
+from batch.spark.times import times_in_utc
 from config.json_output import add_json_option, print_json
 
 QUARANTINE: Final = "quarantine"
@@ -173,9 +174,12 @@ def version_of(manifest: Manifest, layer: str, table: str) -> int:
 
 
 def print_rows(rows: DataFrame, arguments: argparse.Namespace) -> None:
-    """Print up to `--limit` rows as a table, then the number of rows or a note that there are more; or all as JSON."""
+    """Print up to `--limit` rows as a table, then the number of rows or a note that there are more; or all as JSON.
+
+    Times are in UTC.
+    """
     names, limit = rows.columns, arguments.limit
-    found = rows.limit(limit + 1).collect() if names else []  # some statements return no columns
+    found = times_in_utc(rows.limit(limit + 1)).collect() if names else []  # some statements return no columns
     shown, has_more = found[:limit], len(found) > limit
     if arguments.json:
         print_json(arguments, rows=[row.asDict(recursive=True) for row in shown], has_more=has_more)

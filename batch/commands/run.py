@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import time
 from datetime import datetime
 from typing import Any, Final
 
@@ -116,12 +117,15 @@ def _serve(runner: Runner, lease: Lease, arguments: argparse.Namespace) -> int:
         with lease.hold(wait=True, stop=stop):
             outcome = runner.run()
         print_line(outcome.manifest, print_out, is_new=outcome.is_new)
-        collector.ran(outcome.manifest.started_at.timestamp(), outcome.manifest.tables)
+        began_at = outcome.manifest.started_at.timestamp()
+        collector.ran(began_at, outcome.manifest.tables)
+        runner.record.fresh(began_at, outcome.manifest.tables, every_s=every_s)
         return outcome
 
     with exposed(arguments.metrics, collector, error=BatchError):
         print_out(f"running every {every_s:g} s until SIGTERM")
         serve(one, every_s=every_s, stop=stop, say=print_out)
+    runner.record.fresh(time.time())
     print_out("stopped by a signal")
     return 0
 

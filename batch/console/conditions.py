@@ -4,11 +4,13 @@
     comparison  COLUMN =|!=|<|<=|>|>= VALUE    or    COLUMN IS [NOT] NULL
     value       a number, true, false, or a text in single quotes, in which two of them stand for one
 
-A value is converted to the type of its column: `ordered_at >= '2025-01-31'` compares times.
+A value is converted to the type of its column: `ordered_at >= '2025-01-31'` compares times. Times without a zone
+are in UTC.
 """
 
 from __future__ import annotations
 
+import contextlib
 import operator
 import re
 from collections.abc import Callable, Mapping
@@ -88,12 +90,24 @@ def filter_of(comparisons: list[Comparison], schema: pa.Schema) -> Any:
     return found
 
 
+def converted(text: str, kind: pa.DataType) -> pa.Scalar:
+    """Return the value of an Arrow type that a text has; a time without a zone is in UTC.
+
+    Raises:
+        ArrowException: the text has no such value.
+    """
+    if pa.types.is_timestamp(kind) and kind.tz is not None:
+        with contextlib.suppress(pa.ArrowException):
+            return pa.scalar(text).cast(pa.timestamp(kind.unit)).cast(kind)
+    return pa.scalar(text).cast(kind)
+
+
 def _expression(comparison: Comparison, kind: pa.DataType) -> Any:
     column = pc.field(comparison.column)
     if comparison.operator is None:
         return column.is_null() if comparison.is_null else column.is_valid()
     try:
-        value = pa.scalar(comparison.value).cast(kind)
+        value = converted(comparison.value, kind)
     except pa.ArrowException:
         raise BatchError(f"--where: {comparison.value!r} is no value of {comparison.column}, a {kind}") from None
     return _OPERATORS[comparison.operator](column, value)

@@ -106,7 +106,11 @@ class DeltaRsTable:
 
     def is_readable(self) -> bool:
         """Whether delta-rs supports all features that the table requires of readers."""
-        return {*(self._table.protocol().reader_features or ())} <= _READABLE
+        return not self.unreadable_features()
+
+    def unreadable_features(self) -> list[str]:
+        """Return the features that the table requires of readers and delta-rs lacks."""
+        return sorted({*(self._table.protocol().reader_features or ())} - _READABLE)
 
     def writer(self) -> Writer:
         """Return the engine to use for appends and merges of rows that the driver holds."""

@@ -19,6 +19,7 @@ from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import StructType
 
 from batch.delta import sizes
+from batch.spark.times import times_in_utc
 
 
 class Rows:
@@ -89,13 +90,16 @@ class Rows:
         return not pc.any(pc.greater(pc.list_value_length(self.arrow[name]), 0)).as_py()
 
     def count_and_values(self, names: Sequence[str]) -> tuple[int, set[object]]:
-        """Return the number of rows and the set of values in these columns, with at most one Spark job."""
+        """Return the number of rows and the set of values in these columns, with at most one Spark job.
+
+        Times are in UTC.
+        """
         if self.arrow is not None:
             return self.arrow.num_rows, {value for name in names for value in self.arrow[name].to_pylist()}
         sets = [
             F.collect_set(F.struct(F.col(name).alias("value"))) for name in names
         ]  # without a struct, it drops NULL
-        found = self.frame.agg(F.count(F.lit(1)), *sets).first()
+        found = times_in_utc(self.frame.select(*names)).agg(F.count(F.lit(1)), *sets).first()
         assert found is not None
         return found[0], {each["value"] for values in found[1:] for each in values}
 

@@ -17,6 +17,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported
 )
 
 from batch.bronze.archive import find_objects
+from batch.bronze.progress import positions
 from batch.context import RunContext
 from batch.erasure.archive import quoted
 from batch.erasure.person import SUBJECT, Person
@@ -65,10 +66,13 @@ class Topics:
         topic = topic_of(person, context)
         if not self.exists(topic):
             return
+        # Bronze has landed all changes below its positions, whose objects `maintain --archive` may have deleted.
+        landed = positions(context.table("bronze", person.table.name).progress(), topic)
         try:
-            ends = find_objects(context.spark, context.lake.changes(topic), {}).following
+            archived = find_objects(context.spark, context.lake.changes(topic), landed).following
         except ChainBrokenError as error:
             raise BatchError(f"the archive of {topic} has a gap: {error}", layer="bronze") from error
+        ends = {**landed, **archived}
         if not ends and person.table.feed == "jdbc":
             return  # no worker archives this topic
         found = pending_changes(self._bootstrap, topic, person.table, ends)

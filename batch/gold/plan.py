@@ -87,6 +87,11 @@ class GoldPlan:
         return filled(self.query, self.parameters, lambda text: f"CAST(X'{text.encode().hex()}' AS STRING)")
 
     @property
+    def is_published(self) -> bool:
+        """Whether the rows are also outside the lake."""
+        return self.export is not None or self.is_in_redis
+
+    @property
     def row_key(self) -> tuple[str, ...]:
         """The columns that identify a row: the surrogate key in a table of row versions, otherwise `key`."""
         return self.key if self.versions_of is None else (surrogate(self.key[0]),)

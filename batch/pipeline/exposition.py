@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from batch.pipeline.freshness import fresh_after
 from batch.pipeline.job_record import Comparison
 from batch.pipeline.manifest import TableRun
 
@@ -31,22 +32,13 @@ class LakeCollector(Collector):
         self._every_s = every_s
         self._compared = compared
         self._clock = clock
-        self._fresh_at: dict[tuple[str, str], float] = {}
+        self._fresh_at: dict[str, float] = {}
         self._failed = 0
 
-    def ran(self, began_at: float, tables: Iterable[TableRun]) -> None:
-        """Take in the outcome of a run that began at this Unix time.
-
-        A table is as fresh as the last run in which neither it nor a table that it is made of failed.
-        """
-        failed = 0
-        for table in tables:
-            key = table.layer, table.table
-            self._fresh_at.setdefault(key, began_at)
-            if table.is_published and not table.behind:
-                self._fresh_at[key] = began_at
-            failed += table.error is not None
-        self._failed = failed
+    def ran(self, began_at: float, tables: Sequence[TableRun]) -> None:
+        """Take in the outcome of a run that began at this Unix time."""
+        self._fresh_at = fresh_after(self._fresh_at, began_at, tables)
+        self._failed = sum(table.error is not None for table in tables)
 
     def collect(self) -> Iterator[Metric]:
         """Yield the age of each table, the interval that it is measured by, and the verdict of the last comparison."""
@@ -57,7 +49,8 @@ class LakeCollector(Collector):
             "Time since the beginning of the last run that left the table up to date.",
             labels=["dataset", "layer", "table"],
         )
-        for (layer, table), fresh_at in [*self._fresh_at.items()]:
+        for name, fresh_at in self._fresh_at.items():
+            layer, _, table = name.partition("/")
             age.add_metric([self._dataset, layer, table], max(0.0, self._clock() - fresh_at))
         yield age
         comparison = self._compared()

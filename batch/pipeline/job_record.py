@@ -5,8 +5,10 @@
                             the columns of source and definition, by table), drifted_tables (their number), error
     batch_comparisons:{dataset}    hash of the last comparison of all tables with the source: verdict (equal | different
                             | behind), at (Unix time), different (JSON array: names of the tables that differ)
+    batch_freshness:{dataset}    hash: fresh_at (JSON object: Unix time as of which each table is up to date), every_s
+                            (interval of the service that runs; missing if none does)
 
-A run and a comparison continue if Redis is unreachable.
+A run, a service and a comparison continue if Redis is unreachable.
 """
 
 from __future__ import annotations
@@ -19,9 +21,10 @@ from typing import Final, cast
 
 import msgspec
 
+from batch.pipeline.freshness import fresh_after
 from batch.pipeline.lease import Caller
 from batch.pipeline.manifest import TableRun
-from streams.adapters.lake_keys import COMPARISONS, JOBS
+from streams.adapters.lake_keys import COMPARISONS, FRESHNESS, JOBS
 from streams.adapters.redis import RedisAwayError, Script
 
 log = logging.getLogger(__name__)
@@ -54,6 +57,7 @@ class JobRecord:
     def __init__(self, redis: Caller, dataset: str, say: Callable[[str], None]) -> None:
         self._redis = redis
         self._key, self._comparison_key = f"{JOBS}{dataset}", f"{COMPARISONS}{dataset}"
+        self._freshness_key = f"{FRESHNESS}{dataset}"
         self._say = say
         self._is_away = False
 
@@ -85,6 +89,23 @@ class JobRecord:
             error=error,
         )
 
+    def fresh(self, began_at: float, tables: Sequence[TableRun] = (), *, every_s: float | None = None) -> None:
+        """Record how fresh each table is after a run that began at this Unix time.
+
+        Args:
+            every_s: interval of the service that made the run; None: no service runs, or it ends.
+        """
+        former = self._read(self._freshness_key)
+        if former is None:
+            return
+        try:
+            known = msgspec.json.decode(former.get("fresh_at", "{}"), type=dict[str, float])
+        except msgspec.DecodeError:
+            known = {}
+        fresh_at = msgspec.json.encode(fresh_after(known, began_at, tables)).decode()
+        interval = {} if every_s is None else {"every_s": f"{every_s:g}"}
+        self._write_to(self._freshness_key, fresh_at=fresh_at, **interval)
+
     def compared(self, comparison: Comparison) -> None:
         """Record the outcome of a comparison of all tables with the source."""
         different = msgspec.json.encode(comparison.different).decode()
@@ -92,17 +113,21 @@ class JobRecord:
 
     def last_comparison(self) -> Comparison | None:
         """Return the outcome of the last comparison; None if there was none, or if Redis does not answer."""
-        try:
-            answer = cast(Sequence[bytes], self._redis.call(READ, self._comparison_key.encode()))
-        except RedisAwayError as error:
-            log.warning("could not read the last comparison from Redis: %s", error)
-            return None
-        flat = [text.decode() for text in answer]
-        found = dict(zip(flat[::2], flat[1::2], strict=True))
+        found = self._read(self._comparison_key)
         if not found:
             return None
         different = msgspec.json.decode(found["different"], type=list[str])
         return Comparison(verdict=found["verdict"], at=float(found["at"]), different=different)
+
+    def _read(self, key: str) -> dict[str, str] | None:
+        """Return the fields of a hash; None if Redis does not answer."""
+        try:
+            answer = cast(Sequence[bytes], self._redis.call(READ, key.encode()))
+        except RedisAwayError as error:
+            log.warning("could not read %s from Redis: %s", key, error)
+            return None
+        flat = [text.decode() for text in answer]
+        return dict(zip(flat[::2], flat[1::2], strict=True))
 
     def _write(self, **fields: str) -> None:
         self._write_to(self._key, **fields)

@@ -41,6 +41,7 @@ def run_once(
         interrupted_by_termination()
         with lease.hold(wait=wait):
             outcome = runner.run()
+            runner.record.fresh(outcome.manifest.started_at.timestamp(), outcome.manifest.tables)
         print_outcome(outcome.manifest, print_out, is_new=outcome.is_new)
         return 1 if outcome.manifest.errors else 0
 

@@ -22,6 +22,8 @@ RECENT: Final = timedelta(days=1)
 """How far back to search for the newest manifest; if this finds none, all manifests are listed."""
 
 _SUFFIX: Final = ".json"
+_DEFINITION: Final = "definition"
+"""The entry of Silver's progress with the fingerprint of its definition."""
 _TIME: Final = "%Y%m%dT%H%M%S.%fZ"
 
 
@@ -120,10 +122,21 @@ def progress_after(previous: Mapping[str, dict[str, Any]], tables: Iterable[Tabl
     return dict(previous) | now
 
 
-def drift_after(previous: Mapping[str, list[str]], tables: Iterable[TableRun]) -> dict[str, list[str]]:
-    """Return the drift of each table after a run; tables that did not look at their source keep the former one."""
+def drift_after(previous: Manifest | None, tables: Iterable[TableRun]) -> dict[str, list[str]]:
+    """Return the drift of each table after a run; tables that did not look at their source keep the former one.
+
+    It is not kept if the definition of the table has changed since, which Silver's progress tells: it says how the
+    source differed from another definition.
+    """
+    tables = list(tables)
+    progress = {} if previous is None else previous.progress
+    kept = {} if previous is None else dict(previous.drift)
+    for table in tables:
+        defined = progress.get(table.name, {}).get(_DEFINITION)
+        if table.layer == "silver" and table.error is None and defined not in (None, table.progress.get(_DEFINITION)):
+            kept.pop(f"bronze/{table.table}", None)
     seen = {table.name: table.drift for table in tables if table.drift is not None}
-    return {name: found for name, found in (dict(previous) | seen).items() if found}
+    return {name: found for name, found in (kept | seen).items() if found}
 
 
 class Manifests:

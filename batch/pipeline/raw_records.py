@@ -114,8 +114,10 @@ class RawRecords:
     def _follow(self, topic: str, partition: int) -> Sequence[int]:
         """Write the new files of a partition, and return the number of records in each."""
         archive = self._folder(topic, partition)
-        position = self.following.get((topic, partition), 0)
-        names = objects_from(archive, position)
+        known = self.following.get((topic, partition))
+        names = objects_from(archive, known or 0)
+        # Of an archive that is older than the files, `maintain --archive` may have deleted the first objects.
+        position = min(names, default=0) if known is None else known
         counts = []
         try:
             for object_ in walk(names, lambda start: _last_offset(archive, names[start]), position=position):

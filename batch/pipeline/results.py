@@ -23,6 +23,7 @@ from typing import Any, Final, Protocol
 import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
+from deltalake.exceptions import DeltaError
 
 from batch.console.output import Say
 from batch.delta.published import PublishedTable
@@ -92,18 +93,23 @@ class Results:
         """Publish each result whose Gold table has another version in the manifest than the result shows.
 
         Raises:
-            BatchError: the object storage cannot be reached, or a table has too many rows.
+            BatchError: the object storage cannot be reached, or a table has too many rows or cannot be read.
         """
         for plan in self.plans:
             version = manifest.versions.get(f"gold/{plan.name}")
-            if version is None or not (plan.export or plan.is_in_redis):
-                continue
+            if version is not None and plan.is_published:
+                self._publish(plan, version, manifest)
+
+    def _publish(self, plan: GoldPlan, version: int, manifest: Manifest) -> None:
+        try:
             table = functools.cache(functools.partial(PublishedTable, self.lake.fact(plan.name), version, self.store))
             mark = self._mark_in(plan, manifest, table)
             if plan.export:
                 self._export(plan, table, mark, manifest)
             if plan.is_in_redis:
                 self._to_redis(plan, table, mark, manifest)
+        except DeltaError as error:
+            raise BatchError(str(error), layer="gold", table=plan.name) from error
 
     def _mark_in(self, plan: GoldPlan, manifest: Manifest, table: Opened) -> str:
         """Return the mark of the version that a manifest names; a table with this version may have been made again."""

@@ -148,7 +148,7 @@ class Runner:
                 tables=tables,
                 versions=versions,
                 progress=progress_after(previous.progress if previous else {}, tables),
-                drift=drift_after(previous.drift if previous else {}, tables),
+                drift=drift_after(previous, tables),
             )
             is_new = bool(manifest.errors) or versions != (previous.versions if previous else {})
             is_new |= manifest.drift != (previous.drift if previous else {})

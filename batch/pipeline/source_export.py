@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from batch.console.conditions import Comparison
+from batch.console.conditions import Comparison, converted
 from batch.errors import BatchError
 from batch.storage.canonical import decimal_digits
 from config.definition import Column, LogicalType, Table
@@ -119,7 +119,7 @@ class SourcePart:
             if each.operator is None:
                 conditions.append(f"{name} IS {'' if each.is_null else 'NOT '}NULL")
             elif column.type in _EXACT:
-                value = pa.scalar(each.value).cast(_arrow_type(column)).as_py()
+                value = converted(each.value, _arrow_type(column)).as_py()
                 text = f"{value:{_TIME}}" if column.type is LogicalType.TIMESTAMP else str(value)
                 conditions.append(f"{name} {each.operator} {engine.literal(text)}")
         where = f" WHERE {' AND '.join(conditions)}" if conditions else ""

@@ -8,7 +8,7 @@ is missed, because counts and sums are equal by chance, is one in 2^52.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, Protocol
 
@@ -37,7 +37,10 @@ class Side(Protocol):
         ...
 
     def rows(self, within: Collection[str]) -> dict[str, str]:
-        """Return the digests, by key, of all rows whose key's MD5 starts with one of the prefixes in `within`."""
+        """Return the digests, by key, of all rows whose key's MD5 starts with one of the prefixes in `within`.
+
+        Keys may be repeated (`digests_by_key`).
+        """
         ...
 
 
@@ -64,11 +67,20 @@ class Difference:
     within: frozenset[str] = frozenset()
 
 
-def difference(source: Side, lake: Side) -> Difference:
-    """Compare source and lake by buckets, and compare the buckets that differ row by row."""
-    ours, theirs = source.buckets(COARSE_DIGITS), lake.buckets(COARSE_DIGITS)
+def difference(source: Side, lake: Side, quick: Side | None = None) -> Difference:
+    """Compare source and lake by buckets, and compare the buckets that differ row by row.
+
+    Args:
+        quick: the rows of the lake with digests that cost less; a digest equal to that of the source is right, but
+            another one may be of columns that the row has had.
+    """
+    ours, theirs = source.buckets(COARSE_DIGITS), (quick or lake).buckets(COARSE_DIGITS)
     counts = sum(b.rows for b in ours.values()), sum(b.rows for b in theirs.values())
     within = _differing(ours, theirs)
+    if quick is not None and within:
+        some = {name: ours[name] for name in within if name in ours}
+        theirs = {**theirs, **lake.buckets(COARSE_DIGITS, within)}
+        within = _differing(some, {name: theirs[name] for name in within if name in theirs})
     if within and sum(max(ours.get(b, _NONE).rows, theirs.get(b, _NONE).rows) for b in within) > ROWS_READ_MAX:
         within = _differing(source.buckets(FINE_DIGITS, within), lake.buckets(FINE_DIGITS, within))
     rows = differing_rows(source, lake, within) if within else {}
@@ -80,6 +92,14 @@ def differing_rows(source: Side, lake: Side, within: Collection[str]) -> dict[st
     ours, theirs = source.rows(within), lake.rows(within)
     pairs = {key: Pair(ours.get(key), theirs.get(key)) for key in ours.keys() | theirs.keys()}
     return {key: pair for key, pair in pairs.items() if pair.source != pair.lake}
+
+
+def digests_by_key(rows: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return the digest of each key; those of a key that is there several times are joined, so that they count."""
+    found: dict[str, list[str]] = {}
+    for key, digest in rows:
+        found.setdefault(key, []).append(digest)
+    return {key: " ".join(sorted(digests)) for key, digests in found.items()}
 
 
 _NONE = Bucket(0, 0)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Final
+from typing import Final, NamedTuple
 
 from pyspark.sql import DataFrame, SparkSession
 
@@ -45,13 +45,21 @@ class Subject:
 
     Attributes:
         key: names of the key columns.
-        sides: returns the source rows and the lake rows, in this order, at the versions in a manifest; None if the
-            table does not exist yet, or if there is no query for its expected rows.
+        sides: returns the sides at the versions in a manifest; None if the table does not exist yet, or if there is no
+            query for its expected rows.
     """
 
     name: str
     key: Sequence[str]
-    sides: Callable[[Manifest], tuple[SourceSide, Side] | None]
+    sides: Callable[[Manifest], Sides | None]
+
+
+class Sides(NamedTuple):
+    """The rows of the source and of the lake; `quick` as in `difference`."""
+
+    source: SourceSide
+    lake: Side
+    quick: Side | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +97,8 @@ class Comparer:
         """
         plans = [plan for plan in gold.plans(self.workspace.definition) if table in (None, plan.name)]
         needed = {table, *(name for plan in plans for name in plan.tables)}
-        tables = [each for each in self.workspace.definition.tables if table is None or each.name in needed]
+        known = self.workspace.definition.tables
+        tables = [each for each in known if table is None or {each.name, each.history_name} & needed]
         thread = ThreadPoolExecutor(1, "source")
         try:
             return self._findings_of(tables, plans, thread)
@@ -114,25 +123,30 @@ class Comparer:
     def _source_subjects(self, table: Table, thread: Executor) -> list[Subject]:
         source = SourceSide(self.connection, source_query(self.connection.engine, table), thread)
 
-        def subject(layer: str, select: Callable[[DataFrame, Table], DataFrame]) -> Subject:
-            def sides(manifest: Manifest) -> tuple[SourceSide, Side] | None:
-                rows = self._read(layer, table.name, manifest)
-                if rows is None:
-                    return None
-                landed = filled(rows, table, manifest.progress.get(f"bronze/{table.name}", {}))
-                return source, LakeSide(lambda: select(landed, table))
+        def bronze_sides(manifest: Manifest) -> Sides | None:
+            rows = self._read("bronze", table.name, manifest)
+            if rows is None:
+                return None
+            landed = filled(rows, table, manifest.progress.get(f"bronze/{table.name}", {}))
+            quick = LakeSide(lambda: bronze_rows(landed, table))
+            return Sides(source, LakeSide(lambda: bronze_rows(landed, table, is_exact=True)), quick)
 
-            return Subject(name=f"{layer}/{table.name}", key=table.key, sides=sides)
+        def silver_sides(manifest: Manifest) -> Sides | None:
+            rows = self._read("silver", table.name, manifest)
+            return None if rows is None else Sides(source, LakeSide(lambda: silver_rows(rows, table)))
 
-        return [subject("bronze", bronze_rows), subject("silver", silver_rows)]
+        return [
+            Subject(name=f"bronze/{table.name}", key=table.key, sides=bronze_sides),
+            Subject(name=f"silver/{table.name}", key=table.key, sides=silver_sides),
+        ]
 
     def _gold_subject(self, plan: GoldPlan, thread: Executor) -> Subject:
-        def sides(manifest: Manifest) -> tuple[SourceSide, Side] | None:
+        def sides(manifest: Manifest) -> Sides | None:
             rows = self._read("gold", plan.name, manifest)
             query = None if rows is None else oracle_query(self.workspace.definition, plan, rows)
             if rows is None or query is None:
                 return None
-            return SourceSide(self.connection, query, thread), LakeSide(lambda: gold_rows(rows, plan))
+            return Sides(SourceSide(self.connection, query, thread), LakeSide(lambda: gold_rows(rows, plan)))
 
         return Subject(name=f"gold/{plan.name}", key=plan.key, sides=sides)
 
@@ -152,7 +166,7 @@ class Comparer:
     def _first_comparisons(self, subjects: Sequence[Subject], manifest: Manifest) -> dict[str, Difference | None]:
         sides = {each.name: each.sides(manifest) for each in subjects}
         for pair in filter(None, sides.values()):
-            pair[0].prefetch()
+            pair.source.prefetch()
         pool = ThreadPoolExecutor(PARALLEL_COMPARISONS, "compare")
         try:
             running = {name: pool.submit(difference, *pair) if pair else None for name, pair in sides.items()}
@@ -182,8 +196,10 @@ class Comparer:
         waits -= too_large
         quarantined = self.lookup.quarantined(table, landed - waits) | (too_large & set(stale))
         known = Explained(is_all=pending.is_all, keys=(pending.keys - too_large) | waits, rows=pending.rows)
-        self._pending[table.name] = self.lookup.with_values(table, known, manifest)
-        self._in_quarantine[table.name] = self.lookup.with_values(table, Explained(keys=quarantined), manifest)
+        arrives = self.lookup.with_values(table, known, manifest)
+        aside = self.lookup.with_values(table, Explained(keys=quarantined), manifest)
+        for name in filter(None, (table.name, table.history_name)):  # a dimension shows the one or the other
+            self._pending[name], self._in_quarantine[name] = arrives, aside
         arriving = (set(lacking) if pending.is_all else pending.keys & set(lacking)) - too_large
         without_key = self.lookup.without_key(table)
         note = f"(without {without_key:,} rows that have NULL in their key)" if without_key else ""
@@ -210,7 +226,7 @@ def _second_comparison(subject: Subject, manifest: Manifest, first: Difference |
     sides = subject.sides(manifest)
     if first is None or sides is None or not first.rows:
         return {}
-    again = differing_rows(*sides, first.within)
+    again = differing_rows(sides.source, sides.lake, first.within)
     return {key: pair for key, pair in again.items() if key in first.rows}
 
 

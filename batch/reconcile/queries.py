@@ -52,17 +52,36 @@ def count_without_key(engine: Engine, table: Table) -> str:
     return f"SELECT COUNT(*) FROM {engine.quoted(table.source_name)} WHERE {_without_key(engine, table)}"  # noqa: S608
 
 
-def bronze_rows(bronze: DataFrame, table: Table) -> DataFrame:
-    """Return key and digest of the newest version of each row in Bronze, without deleted rows."""
+def bronze_rows(bronze: DataFrame, table: Table, *, is_exact: bool = False) -> DataFrame:
+    """Return key and digest of the newest version of each row in Bronze, without deleted rows.
+
+    Args:
+        is_exact: compute the digests from the columns, with the present definition; otherwise they are those with which
+            the rows were landed, perhaps with other columns or fewer digits.
+    """
     # Bronze stores values as canonical text, so its key columns are strings.
     keys = [Column(name=name, type=LogicalType.STRING) for name in table.key]
     with_key = bronze.where(" AND ".join(f"`{name}` IS NOT NULL" for name in table.key))
-    versions = with_key.selectExpr(f"{canonical.spark_text(keys)} AS k", "_sequence", "_row_hash AS d", "_op")
+    digest = _digest(bronze, table) if is_exact else "_row_hash"
+    key = f"{canonical.spark_text(keys)} AS k"
+    versions = with_key.selectExpr(key, "_sequence", "_row_hash", "_op", f"{digest} AS d")
     # Mostly, every key of a large table has a single version, and finding that out takes less time than grouping them.
     if Rows.of(versions).is_proven_distinct_by(["k"]):
         return versions.where("_op <> 'd'").select("k", "d")
-    newest = versions.groupBy("k").agg(F.max(F.struct("_sequence", "d", "_op")).alias("version"))
+    newest = versions.groupBy("k").agg(F.max(F.struct("_sequence", "_row_hash", "_op", "d")).alias("version"))
     return newest.where("version._op <> 'd'").selectExpr("k", "version.d AS d")
+
+
+def _digest(bronze: DataFrame, table: Table) -> str:
+    """Return a Spark SQL expression for the digest of a Bronze row with the columns and digits of the definition."""
+    texts = []
+    for column in table.columns:
+        text = f"`{column.name}`" if column.name in bronze.columns else "CAST(NULL AS STRING)"
+        if column.type is LogicalType.DECIMAL and column.name in bronze.columns:
+            number = canonical.decimal_of(text, *canonical.decimal_digits(column))
+            text = f"coalesce(CAST({number} AS STRING), {text})"
+        texts.append(f"coalesce(concat(char_length({text}), ':', {text}), '-')")
+    return f"md5(concat({', '.join(texts)}))"
 
 
 def silver_rows(silver: DataFrame, table: Table) -> DataFrame:

@@ -9,7 +9,7 @@ from typing import Any
 
 from pyspark.sql import DataFrame
 
-from batch.reconcile.buckets import COARSE_DIGITS, Bucket
+from batch.reconcile.buckets import COARSE_DIGITS, Bucket, digests_by_key
 from config.engines.base import Connection
 
 
@@ -55,7 +55,7 @@ class SourceSide:
         """Return the digests, by key, of the rows in the buckets `within`."""
         where = _where(self._prefix, within)
         sql = f"SELECT k, d FROM ({self._query}) AS canonical {where}"  # noqa: S608
-        return dict(self._thread.submit(self._ask, sql).result())
+        return digests_by_key(self._thread.submit(self._ask, sql).result())
 
     @property
     def _prefix(self) -> str:
@@ -98,7 +98,7 @@ class LakeSide:
 
     def rows(self, within: Collection[str]) -> dict[str, str]:
         """Return the digests, by key, of the rows in the buckets `within`."""
-        return {row["k"]: row["d"] for row in _within(self._frame, within).select("k", "d").collect()}
+        return digests_by_key(map(tuple, _within(self._frame, within).select("k", "d").collect()))
 
 
 def _within(frame: DataFrame, within: Collection[str] | None) -> DataFrame:

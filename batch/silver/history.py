@@ -25,13 +25,28 @@ def history_table(table: Table, context: RunContext) -> LakeTable | None:
     return None if name is None else context.table("silver", name)
 
 
+def unchanged_history(table: Table, context: RunContext) -> tuple[LayerResult, ...]:
+    """Return the result of a history to which nothing is added; an empty tuple if there is none."""
+    history = history_table(table, context)
+    if history is None or not history.exists():
+        return ()
+    result = LayerResult(
+        layer="silver",
+        table=str(table.history_name),
+        version=history.version(),
+        progress=history.progress(),
+        is_unchanged=True,
+    )
+    return (result,)
+
+
 def keep_versions(
     versions: DataFrame, table: Table, context: RunContext, progress: dict[str, Any], *, from_scratch: bool
 ) -> tuple[LayerResult, ...]:
-    """Add row versions to the history of a table; return one result, or an empty tuple if nothing was written.
+    """Add row versions to the history of a table; return its result, or an empty tuple if the table has no history.
 
     The history is written before Silver. If a run is killed in between, the next run finds these versions in the
-    history and does not add them again.
+    history, does not add them again, and publishes the history's version.
 
     Args:
         versions: row versions with the columns of Silver.
@@ -54,7 +69,7 @@ def keep_versions(
         there = since(history, lowest[0], columns=identity)
         new = Rows.of(anti_joined(rows, there, identity)).collect_if_small()
         if new.is_empty():
-            return ()
+            return unchanged_history(table, context)
         written = history.append(new, run_id=context.run_id, progress=progress)
     assert table.history_name is not None
     return (LayerResult.of(written, layer="silver", table=table.history_name, progress=progress),)

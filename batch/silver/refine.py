@@ -31,14 +31,11 @@ from batch.errors import BatchError
 from batch.quarantine import quarantine
 from batch.silver import rules
 from batch.silver.cross_row_rules import cross_row_rules, with_cross_row_rules
-from batch.silver.history import keep_versions
+from batch.silver.history import keep_versions, unchanged_history
 from batch.silver.rules import VIOLATIONS
 from batch.silver.shape import ShapeChange, fingerprint, shape_change, with_wider_types
-from batch.silver.versions import NEWER, PROPERTIES, newest
+from batch.silver.versions import META, NEWER, PROPERTIES, newest
 from config.definition import AtMost, Reference, Table
-
-META: Final = ("_sequence", "_committed_at", "_row_hash", "_deleted", "_run_id")
-"""Columns that Silver tables have in addition to the columns of their source tables."""
 
 AGAIN: Final = "again"
 """The entry of the progress with the rules whose quarantined rows are to be checked again, because types are wider."""
@@ -83,7 +80,12 @@ def refine(table: Table, context: RunContext) -> LayerResult:
     progress = {"bronze": newest, "definition": fingerprint(table)} | ({AGAIN: again} if again else {})
     if done == progress and not context.full:
         return LayerResult(
-            layer="silver", table=table.name, version=silver.version(), progress=progress, is_unchanged=True
+            layer="silver",
+            table=table.name,
+            version=silver.version(),
+            progress=progress,
+            is_unchanged=True,
+            also_written=unchanged_history(table, context),
         )
     is_same_table = "definition" in done and not change.reason and not context.full
     if is_same_table and change.wider:

@@ -16,15 +16,14 @@ from pyspark.sql import functions as F  # noqa: N812
 from batch.bronze.envelope import UNREADABLE
 from batch.bronze.rest import REST, filled
 from batch.context import LayerResult, RunContext
-from batch.delta.delta_rs import NEVER
 from batch.delta.rows import Rows
 from batch.errors import BatchError
-from batch.quarantine import quarantine_table
+from batch.quarantine import quarantine_table, release
 from batch.silver import refine, rules
 from batch.silver.cross_row_rules import with_cross_row_rules
 from batch.silver.history import keep_versions
 from batch.silver.shape import fingerprint
-from batch.silver.versions import NEWER, newest
+from batch.silver.versions import META, NEWER, newest
 from config.definition import Reference, Table
 
 _META: Final = "_op STRING, _sequence STRING, _committed_at TIMESTAMP, _landed_at TIMESTAMP, _run_id STRING"
@@ -32,6 +31,9 @@ _IDENTITY: Final = ("key", "_sequence", "_origin")
 """Columns that identify a quarantined row; rows that were read over JDBC in one run only differ in their keys."""
 
 _SAME: Final = "t.table = s.table AND " + " AND ".join(f"t.{name} <=> s.{name}" for name in _IDENTITY)
+_DELETED_AT: Final = "_asked_deleted_at"
+"""Name of a temporary column; no column of a table may begin like this."""
+
 _HASHES: Final = f"_row_hash STRING, _origin STRING, {REST} STRING"
 
 
@@ -70,9 +72,14 @@ def refined(table: Table, context: RunContext) -> LayerResult:
             rows_written=result.rows_written + again.rows_written,
             is_unchanged=False,
             note="; ".join(filter(None, (result.note, note))),
-            also_written=again.also_written or result.also_written,
+            also_written=_later(result.also_written, again.also_written),
         )
     return _without_again(result, table, context) if wider else result
+
+
+def _later(first: Sequence[LayerResult], second: Sequence[LayerResult]) -> Sequence[LayerResult]:
+    """Return the second results of the same tables, unless nothing was written again."""
+    return first if first and all(each.is_unchanged for each in second) else second
 
 
 def _again(names: Sequence[str], table: Table, context: RunContext) -> LayerResult | None:
@@ -117,21 +124,12 @@ def _tried(checked: DataFrame, count: int, table: Table, context: RunContext) ->
     leaving = Rows.of(named.distinct()).collect_if_small()
     if leaving.is_empty():
         return replace(_nothing(table, target.version()), rows_in=count, rejected=found.broken)
-    versions = passed.select(*table.column_names, *refine.META)
+    versions = passed.select(*table.column_names, *META)
     also_written = keep_versions(versions, table, context, progress, from_scratch=False)
     good = newest(_not_deleted_since(versions, table, context), table.key)
     on = " AND ".join(f"t.`{name}` = s.`{name}`" for name in table.key)
     written = target.merge(good, on=on, set_when=NEWER, run_id=context.run_id, progress=progress)
-    left = quarantine_table(context).merge(
-        leaving,
-        on=f"{_SAME} AND t.rule != '{UNREADABLE}'",
-        set_when=None,
-        insert_when=NEVER,
-        delete_when="true",
-        evolve=False,
-        run_id=context.run_id,
-        progress={},
-    )
+    removed = release(leaving, context, on=f"{_SAME} AND t.rule != '{UNREADABLE}'")
     return LayerResult.of(
         written,
         layer="silver",
@@ -139,7 +137,7 @@ def _tried(checked: DataFrame, count: int, table: Table, context: RunContext) ->
         progress=progress,
         rows_in=count,
         rejected=found.broken,
-        note=f"{left.rows_deleted:,} entries removed from the quarantine",
+        note=f"{removed:,} entries removed from the quarantine",
         also_written=also_written,
     )
 
@@ -155,10 +153,11 @@ def _not_deleted_since(versions: DataFrame, table: Table, context: RunContext) -
     """Return the versions whose key has no later delete in Bronze."""
     bronze = context.table("bronze", table.name)
     found = bronze.at().read(columns=(*table.key, "_sequence"), where="_op = 'd'").frame
-    keys = [rules.typed(found, column).alias(f"_{column.name}") for column in table.columns if column.name in table.key]
-    deletes = found.select(*keys, F.col("_sequence").alias("_deleted_at"))
-    is_same = [F.col(name) == F.col(f"_{name}") for name in table.key]
-    return versions.join(deletes, [*is_same, F.col("_deleted_at") > F.col("_sequence")], "left_anti")
+    own = [column for column in table.columns if column.name in table.key]
+    keys = [rules.typed(found, column).alias(f"_there_{column.name}") for column in own]
+    deletes = found.select(*keys, F.col("_sequence").alias(_DELETED_AT))
+    is_same = [F.col(name) == F.col(f"_there_{name}") for name in table.key]
+    return versions.join(deletes, [*is_same, F.col(_DELETED_AT) > F.col("_sequence")], "left_anti")
 
 
 def _nothing(table: Table, version: int | None) -> LayerResult:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from pyspark.sql.types import DataType, StructType
 
@@ -14,7 +14,10 @@ from batch.delta.table import LakeTable
 from batch.delta.widening import widen, wider_types
 from batch.silver import rules
 from batch.silver.history import history_table
+from batch.silver.versions import META
 from config.definition import Table
+
+_OTHER: Final = "the definition's key, order of columns or history has changed"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,13 +47,13 @@ def shape_change(table: Table, silver: LakeTable, done: Mapping[str, Any]) -> Sh
     wanted = {column.name: rules.spark_type(column) for column in table.columns}
     if lacking := [name for name in wanted if name not in now]:
         return ShapeChange(reason=f"the definition has got columns: {', '.join(lacking)}")
+    if lost := [name for name in now if name not in wanted and name not in META]:
+        return ShapeChange(reason=f"the definition has lost columns: {', '.join(lost)}")
     found = _hash(table, {name: now[name] for name in wanted})
     if found == fingerprint(table):
-        return ShapeChange(reason="an earlier run ended while it changed types")
+        return ShapeChange(reason=f"{_OTHER}, or an earlier run ended while it changed types")
     if found != done["definition"]:
-        return ShapeChange(
-            reason="the definition has lost a column, or its key, order of columns or history has changed"
-        )
+        return ShapeChange(reason=_OTHER)
     new = {name: DataType.fromDDL(kind) for name, kind in wanted.items()}
     wider = wider_types(there, new)
     if wider is None:

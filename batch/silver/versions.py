@@ -14,6 +14,9 @@ from pyspark.sql import functions as F  # noqa: N812
 
 from batch.delta.table import CHANGE_FEED, STATISTICS
 
+META: Final = ("_sequence", "_committed_at", "_row_hash", "_deleted", "_run_id")
+"""Columns that Silver tables have in addition to the columns of their source tables."""
+
 PROPERTIES: Final = {**CHANGE_FEED, STATISTICS: "_sequence"}
 """Delta properties of a Silver table and of its history.
 

@@ -140,6 +140,8 @@ def _settings(settings: SparkSettings, java: str) -> dict[str, str]:
         # of 100, so with that limit each run would generate and compile all of them again.
         "spark.sql.codegen.cache.maxEntries": "3000",
         "spark.sql.parquet.compression.codec": "zstd",
+        # Of INT96, the default, delta-rs makes nanoseconds, which end in the year 2262: later times would change.
+        "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
         # Number of tasks for listing many files; with the default of 10,000 a vacuum takes half a minute.
         "spark.sql.sources.parallelPartitionDiscovery.parallelism": "16",
     }

@@ -17,7 +17,7 @@ def arguments() -> argparse.Namespace:
         parser.add_argument(f"--{name}", required=True)
     parser.add_argument("--partitions", type=int, required=True)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--commit-ms", type=int, default=0)  # of Kafka Streams only
+    parser.add_argument("--commit-ms", type=int, default=0)  # of the peers in Java only
     return parser.parse_args()
 
 

@@ -2,7 +2,8 @@
 
 millrace connector apply     create or update the connector, then wait until it and its task are running
 millrace connector epoch begin    replace the connector after a fail-over: its changes are newer than all former ones
-millrace connector status    show the connector's state; exit code 1 unless it and all its tasks are running
+millrace connector status    show the connector's state; exit code 1 unless it and all its tasks are running, and the
+                             source has the definition's tables and columns
 millrace connector signal    read a table again, or some of its rows, while changes go on arriving
 millrace connector delete    delete the connector; for PostgreSQL, also its slot and Connect's position
 millrace connector sweep     append deletions of rows that vanished from the source without a captured deletion
@@ -28,6 +29,7 @@ from ops.connector.postgres import PostgresSource
 from ops.connector.reads import position_of, tables_read
 from ops.connector.rest import ConnectClient
 from ops.connector.settings import connector_name, connector_settings
+from ops.connector.source_columns import compared
 from ops.connector.sweep import sweep
 from ops.context import add_stack_option, definition_of, settings_environment
 from stack.errors import StackError
@@ -40,13 +42,15 @@ def add_commands(subparsers: Any) -> None:
     actions = parser.add_subparsers(required=True, metavar="ACTION")
     apply = _add(actions, "apply", run_apply, "create or update the connector, and wait until it is running")
     apply.add_argument("--wait-snapshot", action="store_true", help="also wait until the initial snapshot is complete")
-    status = _add(actions, "status", run_status, "show the connector and its tasks; exit code 1 unless all are running")
+    text = "show the connector, and how the source differs from the definition; exit code 1 unless all is well"
+    status = _add(actions, "status", run_status, text)
     add_json_option(
         status,
         connector="name of the connector",
         state="state of the connector, such as RUNNING; null if it does not exist",
         tasks="objects with `id` and `state`",
-        source="for PostgreSQL, lines about the slot and the last heartbeat; exit code 1 if none has arrived for 30 s",
+        source="for PostgreSQL, lines about slot and last heartbeat (exit code 1 if none for 30 s); differences from "
+        "the definition, one line each",
         reading="tables that are being read incrementally",
         failure="cause in the trace of a failed connector or task, else null",
     )
@@ -170,12 +174,23 @@ def _tables_read(connect: ConnectClient, name: str) -> list[str]:
 def _source_status(
     arguments: argparse.Namespace, connect: ConnectClient, definition: Definition
 ) -> tuple[list[str], bool]:
-    """Describe the slot of a PostgreSQL source; the second value is whether its changes arrive."""
-    if definition.engine != "postgres":
-        return [], True
+    """Describe the source: PostgreSQL's slot, and what differs from the definition.
+
+    The second value is whether its changes arrive as the definition says.
+    """
     environment = settings_environment(arguments)
-    epoch = running_epoch(connect, connector_name(definition.name))
-    return PostgresSource(definition, environment, connect).status_lines(epoch)
+    if definition.engine == "postgres":
+        epoch = running_epoch(connect, connector_name(definition.name))
+        lines, arrives = PostgresSource(definition, environment, connect).status_lines(epoch)
+    elif "MYSQL_HOST" in environment:
+        lines, arrives = [], True
+    else:
+        return [], True
+    try:
+        found = compared(engine_of(definition).login(environment), definition)
+    except StackError as error:  # the connector may run all the same
+        return [*lines, f"tables and columns were not compared with the definition: {error}"], arrives
+    return [*lines, *map(str, found)], arrives and not any(each.is_wrong for each in found)
 
 
 def run_signal(arguments: argparse.Namespace) -> int:

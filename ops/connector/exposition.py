@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
@@ -9,6 +10,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from ops.connector.slots import Slot
+from ops.connector.source_columns import Difference
 from stack.errors import StackError
 from streams.model.table_read import TableRead
 
@@ -31,15 +33,22 @@ class WatchCollector(Collector):
     Args:
         slot: reads the slot in PostgreSQL's log; returns None if there is none.
         reads: returns the newest read of each table.
+        differences: returns how the source differs from the definition.
     """
 
     def __init__(
-        self, name: str, watch: Watched, slot: ReadSlot, reads: Callable[[], Sequence[TableRead]] = lambda: ()
+        self,
+        name: str,
+        watch: Watched,
+        slot: ReadSlot,
+        reads: Callable[[], Sequence[TableRead]] = lambda: (),
+        differences: Callable[[], Sequence[Difference]] = lambda: (),
     ) -> None:
         self._name = name
         self._watch = watch
         self._slot = slot
         self._reads = reads
+        self._differences = differences
 
     def collect(self) -> Iterator[Metric]:
         """Yield whether the connector runs, whether a sweep is due, its reads, and how far the slot is behind."""
@@ -57,8 +66,19 @@ class WatchCollector(Collector):
         )
         due.add_metric([self._name], self._watch.is_sweep_due)
         yield due
+        yield self._difference_family()
         yield from self._read_families()
         yield from self._slot_families()
+
+    def _difference_family(self) -> Metric:
+        family = GaugeMetricFamily(
+            "millrace_source_differences",
+            "Differences between a table of the source and the definition; a table without any is left out.",
+            labels=["connector", "table"],
+        )
+        for table, count in sorted(Counter(each.table for each in self._differences()).items()):
+            family.add_metric([self._name, table], count)
+        return family
 
     def _read_families(self) -> Iterator[Metric]:
         rows = GaugeMetricFamily(

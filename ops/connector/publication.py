@@ -98,7 +98,7 @@ def table_faults(connection: Connection, definition: Definition) -> Iterator[str
     for table in definition.tables:
         shown = f"{schema}.{table.name}"
         if table.name not in found:
-            yield f"table {shown} does not exist: run `millrace dataset init`"
+            yield f"table {shown} does not exist: run `millrace dataset init`, or give its new name in the definition"
             continue
         kind, identity, key = found[table.name]
         if kind != "r":

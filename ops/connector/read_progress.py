@@ -2,8 +2,9 @@
 
 The connector tells this only through JMX. But each row that it reads becomes a record of the table's topic, so the
 number of records since the read began says how many are done: a question about offsets, whatever the size of the table.
-A read begins with the connector's epoch, or with the signal that asked for it, whose row is in `source_signals`. How
-many rows there are to read is what the database estimates from its statistics; a small table is counted.
+An incremental read begins with the signal that asked for it, whose row is in `source_signals`; a snapshot with the
+connector's epoch, and again with each start of its task until it has ended (`task_starts.py`). How many rows there are
+to read is what the database estimates from its statistics; a small table is counted.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from ops.connector.epochs import began_ms
 from ops.connector.reads import position_of, tables_read
 from ops.connector.rest import ConnectClient
 from ops.connector.settings import connector_name
+from ops.connector.task_starts import StatusTopic
 from ops.database import connected
 from ops.topic_reader import TopicReader
 from stack.errors import StackError
@@ -55,6 +57,9 @@ class Source(Protocol):
     def signalled_ms(self) -> Mapping[str, int]:
         """Return when the connector was asked for a table last, keyed by table."""
 
+    def started_ms(self) -> int:
+        """Return when the connector's task was started last; 0 if that is not known."""
+
     def records_since(self, table: str, since_ms: int) -> int:
         """Return the number of records of a table's topic since a time."""
 
@@ -69,10 +74,15 @@ class Recorder(Protocol):
 
 
 class Servers:
-    """Kafka and the database of a dataset."""
+    """Kafka and the database of a dataset.
 
-    def __init__(self, definition: Definition, database: SourceSettings, bootstrap: str) -> None:
+    Args:
+        status_topic: the topic in which Connect keeps the states of its connectors and tasks.
+    """
+
+    def __init__(self, definition: Definition, database: SourceSettings, bootstrap: str, *, status_topic: str) -> None:
         self._definition = definition
+        self._status = StatusTopic(bootstrap, status_topic, connector_name(definition.name))
         self._database = database
         self._bootstrap = bootstrap
         self._arrivals = Arrivals(bootstrap)
@@ -90,6 +100,14 @@ class Servers:
         with TopicReader(self._bootstrap, SOURCE_SIGNALS, _GROUP) as reader, suppress(EnoughError):
             reader.visit_to_end(signals.take)
         return signals.asked_ms
+
+    def started_ms(self) -> int:
+        """Return when the connector's task was started last; 0 if no record says so."""
+        return self._status.started_ms()
+
+    def close(self) -> None:
+        """Close the reader of Connect's status topic."""
+        self._status.close()
 
     def records_since(self, table: str, since_ms: int) -> int:
         """Return the number of records of a table's topic since a time."""
@@ -176,9 +194,10 @@ class ReadProgress:
         self._source = source
         self._recorder = recorder
         self._say = say
-        self._said = ""
+        self._said: dict[str, str] = {}
         self._clock = clock
         self._look_at = clock()
+        self._is_snapshot = False
         self._begun: dict[str, tuple[int, int | None]] = {}
 
     def look(self) -> None:
@@ -188,8 +207,9 @@ class ReadProgress:
         self._look_at = self._clock() + LOOK_S
         try:
             self._count(*self._under_way())
+            self._said.pop("count", None)
         except StackError as error:
-            self._say_once(f"the rows of a read cannot be counted: {error}")
+            self._say_once("count", f"the rows of a read cannot be counted: {error}")
 
     def _under_way(self) -> tuple[str, list[str]]:
         """Return the connector's name in the records, and the tables that it reads."""
@@ -199,7 +219,8 @@ class ReadProgress:
             return "", []
         prefix = settings.get("topic.prefix", self._definition.name)
         position = position_of(self._connect.offsets(name), prefix)
-        if is_initial_snapshot(position):
+        self._is_snapshot = is_initial_snapshot(position)
+        if self._is_snapshot:
             later = {table.name for table in self._definition.incremental_tables}
             return prefix, [table.name for table in self._definition.tables if table.name not in later]
         return prefix, tables_read(position)
@@ -209,6 +230,8 @@ class ReadProgress:
         new = [table for table in under_way if table not in former or not former[table].is_under_way]
         if new:
             self._begin(prefix, new)
+        if self._is_snapshot and under_way:
+            self._begin_again(self._started_ms())
         changed = {table: self._read(table, table in under_way) for table in self._begun}
         tables = sorted(changed.values(), key=lambda read: not read.is_under_way)
         self._begun = {table: begun for table, begun in self._begun.items() if table in under_way}
@@ -222,6 +245,20 @@ class ReadProgress:
             since_ms = max(epoch_ms, signalled.get(table, 0))
             self._begun[table] = since_ms, self._source.estimated_rows(table)
 
+    def _begin_again(self, started_ms: int) -> None:
+        """Count from the start of the connector's task: a snapshot that was interrupted reads all rows again."""
+        self._begun = {table: (max(since_ms, started_ms), rows) for table, (since_ms, rows) in self._begun.items()}
+
+    def _started_ms(self) -> int:
+        try:
+            started_ms = self._source.started_ms()
+        except StackError as error:
+            text = f"rows that a snapshot reads again after an interruption are counted twice: {error}"
+            self._say_once("starts", text)
+            return 0
+        self._said.pop("starts", None)
+        return started_ms
+
     def _read(self, table: str, is_under_way: bool) -> TableRead:
         since_ms, estimated = self._begun[table]
         rows = self._source.records_since(table, since_ms)
@@ -234,11 +271,12 @@ class ReadProgress:
         reads = msgspec.json.encode(ConnectorReads(at=time.time(), tables=[*self.tables])).decode()
         try:
             self._recorder.call(WRITE, msgspec.msgpack.encode((f"{READS}{self._definition.name}", reads, KEPT_S)))
-            self._said = ""
+            self._said.pop("redis", None)
         except RedisAwayError as error:
-            self._say_once(f"{error}: the page does not show how far reads are")
+            self._say_once("redis", f"{error}: the page does not show how far reads are")
 
-    def _say_once(self, text: str) -> None:
-        if text != self._said:
-            self._said = text
+    def _say_once(self, subject: str, text: str) -> None:
+        """Say what is wrong with a subject, unless that was said last of it."""
+        if self._said.get(subject) != text:
+            self._said[subject] = text
             self._say(text)

@@ -17,6 +17,7 @@ import yaml
 
 from config.definition import Definition, Table
 from config.kafka_security import java_client
+from config.left_out import namespace
 from config.naming import connector_name as connector_name
 from config.settings import ConnectSettings
 from stack.errors import StackError
@@ -82,7 +83,7 @@ def connector_settings(definition: Definition, settings: ConnectSettings, *, epo
 
 def source_schema(definition: Definition) -> str:
     """Return the first part of a table's name in the connector's settings and topics."""
-    return (definition.schema or "public") if definition.engine == "postgres" else definition.database
+    return namespace(definition)
 
 
 def slot_name(dataset: str, epoch: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
+from contextlib import closing
 from typing import Final
 
 from config.definition import Definition
@@ -15,6 +16,7 @@ from ops.connector.postgres import reader_asked, slot_reader
 from ops.connector.read_progress import ReadProgress, Servers
 from ops.connector.rest import LITTLE, ConnectClient
 from ops.connector.settings import connector_name
+from ops.connector.source_columns import SourceComparison
 from ops.connector.sweep import has_comparable_key, sweep
 from ops.connector.watch import ConnectorWatch
 from ops.context import settings_environment
@@ -36,6 +38,7 @@ def run(arguments: argparse.Namespace, definition: Definition, settings: Connect
         stopped_by_signals() as stop,
         ConnectClient(settings.url, LITTLE) as connect,
         ConnectClient(settings.url, LITTLE) as other,  # for another thread
+        closing(Servers(definition, database, kafka.bootstrap, status_topic=settings.status_topic)) as servers,
     ):
         late = FirstReads(definition, database, kafka, other)
         watch = ConnectorWatch(
@@ -47,18 +50,17 @@ def run(arguments: argparse.Namespace, definition: Definition, settings: Connect
             reader=reader_asked(definition, settings_environment(arguments), connect),
         )
         slot = slot_reader(definition, settings_environment(arguments))
-        progress = ReadProgress(
-            definition,
-            connect,
-            Servers(definition, database, kafka.bootstrap),
-            _recorder(settings_environment(arguments)),
-            say=_print_now,
+        recorder = _recorder(settings_environment(arguments))
+        progress = ReadProgress(definition, connect, servers, recorder, say=_print_now)
+        source = SourceComparison(definition, database, _print_now)
+        collector = WatchCollector(
+            connector_name(definition.name), watch, slot, lambda: progress.tables, lambda: source.found
         )
-        collector = WatchCollector(connector_name(definition.name), watch, slot, lambda: progress.tables)
         with exposed(arguments.metrics, collector, error=StackError):
             while not stop.is_set():
                 watch.look()
                 progress.look()
+                source.look()
                 stop.wait(_LOOK_SECONDS)
         watch.close()
     return 0

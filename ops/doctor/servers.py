@@ -11,7 +11,6 @@ from urllib.parse import urlsplit
 from confluent_kafka.admin import AdminClient
 
 from config.database_settings import WarehouseDatabaseSettings
-from config.definition import Definition
 from config.engines import engine_of
 from config.engines.base import Connection
 from config.engines.faults import EngineError
@@ -27,6 +26,7 @@ from config.settings import (
 from ops.connector.mysql import log_faults
 from ops.connector.publication import server_faults, table_faults
 from ops.connector.settings import slot_name
+from ops.connector.source_columns import source_differences
 from ops.context import SILENT
 from ops.database import connected
 from ops.doctor.finding import Finding, Subject, ok, unused, warning, wrong
@@ -50,7 +50,8 @@ def database(subject: Subject) -> Iterator[Finding]:
     definition, engine = subject.definition, engine_of(subject.definition)
     settings = engine.login(subject.environment)
     with connected(settings, definition.database, definition.schema) as connection:
-        yield from map(wrong, _missing(connection, definition))
+        for difference in source_differences(connection, definition):
+            yield (wrong if difference.is_wrong else warning)(str(difference))
         if any(table.feed == "changes" for table in definition.tables):
             yield from map(wrong, _log_faults(connection, subject))
         try:
@@ -66,17 +67,6 @@ def database(subject: Subject) -> Iterator[Finding]:
             f"a transaction has been open for {clock.open_s:.0f} s, which holds back what the lake reads: end it"
         )
     yield ok(f"{settings.host}:{settings.port} has {len(definition.tables)} tables of {definition.name}")
-
-
-def _missing(connection: Connection, definition: Definition) -> Iterator[str]:
-    present = connection.engine.column_types(connection)
-    for table in definition.tables:
-        if table.name not in present:
-            yield f"table {table.name} is missing: run `millrace dataset init`"
-            continue
-        columns = [name for name in table.column_names if name not in present[table.name]]
-        if columns:
-            yield f"table {table.name} has no column {', '.join(columns)}: correct the definition, or add them"
 
 
 def _log_faults(connection: Connection, subject: Subject) -> Iterator[str]:

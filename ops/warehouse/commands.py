@@ -25,6 +25,7 @@ from ops.warehouse.erase import run_erase
 from ops.warehouse.place import subject_of, tables_of, warehouse_connection
 from stack.errors import StackError
 from streams.model.warehouse import WarehouseTable
+from streams.topics import topic_under
 from tables.warehouse.schema import ERASED, LETTERS, OFFSETS, column_types, quoted, schema_script
 
 _COLUMNS: Final = "SELECT table_name, column_name, data_type FROM information_schema.columns WHERE table_schema = %s"
@@ -62,6 +63,8 @@ def add_commands(subparsers: Any) -> None:
     erase.add_argument("--customer", metavar="ID", required=True, help="key of the customer's row")
     reset = _add(actions, "reset", run_reset, "remove the dataset's schema with all rows and offsets")
     reset.add_argument("--yes", action="store_true", help="really remove them")
+    text = "remove only this table of the warehouse, with the offsets of its topic"
+    reset.add_argument("--table", metavar="TABLE", help=text)
 
 
 def run_apply(arguments: argparse.Namespace) -> int:
@@ -139,14 +142,37 @@ def _comparison(found: Comparison) -> dict[str, Any]:
 
 
 def run_reset(arguments: argparse.Namespace) -> int:
-    """Remove the dataset's schema; without `--yes`, only say so."""
+    """Remove the dataset's schema, or one table; without `--yes`, only say so."""
     definition, settings = subject_of(arguments)
+    if arguments.table is None:
+        what = f"schema {definition.name} of {settings.database}"
+    else:
+        what = f"table {definition.name}.{_table(definition, arguments.table).name} of {settings.database}"
     if not arguments.yes:
-        raise StackError(f"this removes schema {definition.name} of {settings.database} with all rows: add --yes")
+        raise StackError(f"this removes {what} with all rows: add --yes")
     with warehouse_connection(settings) as connection:
-        connection.engine.run_script(connection, _removal(connection, quoted(definition.name)))
-    print(f"removed schema {definition.name} of {settings.database}")
+        script = _removal(connection, quoted(definition.name))
+        if arguments.table is not None:
+            script = removal_of_table(definition, _table(definition, arguments.table))
+        connection.engine.run_script(connection, script)
+    print(f"removed {what}")
     return 0
+
+
+def _table(definition: Definition, name: str) -> WarehouseTable:
+    found = {table.name: table for table in tables_of(definition)}
+    if name not in found:
+        raise StackError(f"unknown table {name!r} of the warehouse (known: {', '.join(found)})")
+    return found[name]
+
+
+def removal_of_table(definition: Definition, table: WarehouseTable) -> str:
+    """Return the script that removes a table with its topic's offsets, so that a worker fills it again."""
+    schema, topic = quoted(definition.name), topic_under(definition.topic_prefix, table.source.name)
+    return f"""
+        DROP TABLE IF EXISTS {schema}.{quoted(table.name)};
+        DELETE FROM {schema}.{OFFSETS} WHERE topic = '{topic}';
+    """  # noqa: S608 - the definition's own names
 
 
 def _removal(connection: Connection, schema: str) -> str:

@@ -19,6 +19,9 @@ BATCH: Final = 10_000
 Visit = Callable[[bytes | None, bytes | None], None]
 """Callback that receives the key and the value of a record."""
 
+TimedVisit = Callable[[bytes | None, bytes | None, int], None]
+"""Callback that receives the key, the value and the time of a record, in milliseconds since 1970."""
+
 
 class TopicError(Exception):
     """Error raised when a topic cannot be read, because Kafka does not answer or the topic does not exist."""
@@ -86,6 +89,14 @@ class CommittedReader(ConsumerOwner):
         Raises:
             TopicError: Kafka cannot be reached, or the topic does not exist.
         """
+        self.visit_times_to_end(lambda key, value, _: visit(key, value))
+
+    def visit_times_to_end(self, visit: TimedVisit) -> None:
+        """Do as `visit_to_end`, for a callback that wants the time of each record too.
+
+        Raises:
+            TopicError: Kafka cannot be reached, or the topic does not exist.
+        """
         if not self._positions:
             self._positions = dict.fromkeys(self._partitions(), OFFSET_BEGINNING) | self._first
         # Only a new assignment makes the consumer report the end of each partition again.
@@ -114,13 +125,13 @@ class CommittedReader(ConsumerOwner):
         except KafkaException as error:
             raise self._unreachable(error.args[0].str()) from None
 
-    def _take(self, message: Message, visit: Visit, unread: set[int]) -> None:
+    def _take(self, message: Message, visit: TimedVisit, unread: set[int]) -> None:
         error, partition, offset = message.error(), message.partition(), message.offset()
         assert partition is not None
         assert offset is not None
         if error is None:
             if partition in unread:
-                visit(_bytes(message.key()), _bytes(message.value()))
+                visit(_bytes(message.key()), _bytes(message.value()), message.timestamp()[1])
                 self._positions[partition] = offset + 1
         elif error.code() == KafkaError._PARTITION_EOF:
             if partition in unread:  # records written later are left to the next call

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -40,6 +41,9 @@ class ConnectClient:
             async with asyncio.timeout(ANSWER_S), aiohttp.ClientSession() as session:
                 status = await _json(session, f"{self._url}/status")
                 return status, [] if status is None else await self._positions(session)
+        except aiohttp.ClientConnectorError as error:
+            why = os.strerror(error.errno) if error.errno else type(error.os_error).__name__
+            raise ConnectAwayError(f"no connection ({why.lower()})") from None
         except TimeoutError:
             raise ConnectAwayError(f"no answer within {ANSWER_S:g} s") from None
         except (aiohttp.ClientError, OSError, msgspec.DecodeError, KeyError, TypeError, ValueError) as error:

@@ -12,3 +12,6 @@ RESULTS: Final = "analytics:"
 
 COMPARISONS: Final = "batch_comparisons:"
 """Beginning of the key of a dataset's last comparison with its source."""
+
+FRESHNESS: Final = "batch_freshness:"
+"""Beginning of the key of the hash that has how fresh each table of the dataset is."""

@@ -151,16 +151,16 @@ def order_figures(columns: OrderColumns, *, key: str, high_cents: int | None, la
         row = now or was
         if kind == READ or row is None:
             return figure
-        minute, begin_s = minute_of(row[columns.placed_at])
+        minute, begin_s = minute_of(_value(row, columns.placed_at))
         if begin_s < now_s - late_s:
             return figure
         was_cents, now_cents = (_total(columns, each) for each in (was, now))
         is_known = was is not None or (kind == UPDATED and before is None)
-        figure.minute, figure.order = minute, str(row.get(key))
+        figure.minute, figure.order = minute, str(_value(row, key))
         figure.orders = int(now is not None) - int(is_known)
         figure.cents = now_cents
         if columns.customer is not None and figure.orders > 0:
-            figure.customer = str(row.get(columns.customer))
+            figure.customer = str(_value(row, columns.customer))
         if high_cents is not None and was_cents < high_cents <= now_cents:
             figure.high = (figure.order, now_cents)
         return figure
@@ -168,13 +168,24 @@ def order_figures(columns: OrderColumns, *, key: str, high_cents: int | None, la
     return of
 
 
+def _value(row: Mapping[str, Any], column: str) -> Any:
+    """Return the value of a column.
+
+    Raises:
+        ValueError: the row does not have the column; a change that was counted without it would be wrong in silence.
+    """
+    if column not in row:
+        raise ValueError(f"{column}: the row has no such column; if it was renamed, change the definition")
+    return row[column]
+
+
 def _placed(columns: OrderColumns, row: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
     """Return the row of an order that has been placed; None for one without a time, such as a draft."""
-    return None if row is None or row.get(columns.placed_at) is None else row
+    return None if row is None or _value(row, columns.placed_at) is None else row
 
 
 def _total(columns: OrderColumns, row: Mapping[str, Any] | None) -> int:
-    return 0 if row is None or columns.total is None else cents(row.get(columns.total))
+    return 0 if row is None or columns.total is None else cents(_value(row, columns.total))
 
 
 def customer_figures(key: str, country: str) -> FigureOf:
@@ -184,8 +195,8 @@ def customer_figures(key: str, country: str) -> FigureOf:
         kind: str, before: Mapping[str, Any] | None, after: Mapping[str, Any] | None, at_ms: int, now_s: float
     ) -> Figure:
         row = after or before or {}
-        found = None if kind == DELETED else str(row.get(country) or UNKNOWN_COUNTRY)
-        return Figure(kind, at_ms, country=(str(row.get(key)), found))
+        found = None if kind == DELETED else str(_value(row, country) or UNKNOWN_COUNTRY)
+        return Figure(kind, at_ms, country=(str(_value(row, key)), found))
 
     return of
 
@@ -200,14 +211,14 @@ def item_figures(order: str, quantity: str, *, late_s: float) -> FigureOf:
         figure = Figure(kind, at_ms)
         pieces = _pieces(after, quantity) - _pieces(before, quantity)
         if kind != READ and at_ms / 1000 >= now_s - late_s and pieces:
-            figure.quantity = (str(row.get(order)), pieces)
+            figure.quantity = (str(_value(row, order)), pieces)
         return figure
 
     return of
 
 
 def _pieces(row: Mapping[str, Any] | None, quantity: str) -> int:
-    value = 0 if row is None else row.get(quantity) or 0
+    value = 0 if row is None else _value(row, quantity) or 0
     if type(value) is not int or abs(value) > MOST:
         raise ValueError(f"{quantity}: {str(value)[:40]!r} is no number of pieces")
     return value

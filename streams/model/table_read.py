@@ -17,8 +17,8 @@ class TableRead(Struct, frozen=True, kw_only=True):
     """The newest read of a table.
 
     Attributes:
-        rows: records in the table's topic since the read began. These are its rows, and a few more: the marks of
-            transactions, the changes of rows meanwhile, and the rows of a snapshot that was interrupted.
+        rows: records in the table's topic since the read began; a snapshot that was interrupted begins again. These
+            are its rows, and a few more: the marks of transactions, and the changes of rows meanwhile.
         estimated: rows of the table when the read began, by the source's statistics; None if they are not known.
         is_under_way: whether the read goes on.
     """

@@ -36,6 +36,11 @@ class Refusals:
             self._counts[name] = self._counts.get(name, 0) + 1
             self._newest[name] = now
 
+    @property
+    def newest(self) -> str | None:
+        """The reason of the newest dead letter; None if there is none."""
+        return max(self._newest, key=lambda name: self._newest[name], default=None)
+
     def most_common(self, number: int) -> list[dict[str, Any]]:
         """Return the most frequent reasons: reason, count, and Unix time of the newest letter."""
         found = sorted(self._counts.items(), key=lambda item: (-item[1], item[0]))[:number]

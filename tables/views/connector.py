@@ -21,6 +21,7 @@ from streams.adapters.redis import RedisAwayError, Script, ScriptCaller
 from streams.model.table_read import READS, ConnectorReads, is_initial_snapshot
 from streams.runtime.web.dashboard.html import Markup, table
 from streams.runtime.web.dashboard.verdict import clock
+from streams.runtime.web.words import counted
 
 log = logging.getLogger(__name__)
 
@@ -31,11 +32,17 @@ MOST_TABLES: Final = 8
 MOST_CHARACTERS: Final = 200
 
 WATCHED_S: Final = 60.0
-"""Time after the last figures of the watch for which it counts as running."""
+"""How long the watch may take to count a read: from its beginning, and after its last figures. Only then is it missed.
+
+The alert `ConnectorDown` gives the connector as long."""
+
+INITIAL: Final = "initial snapshot"
+"""Name of the initial snapshot among the reads under way."""
 
 MOST_ABOVE: Final = 1.05
 
 UNCOUNTED: Final = "run `millrace connector watch`, which counts the rows"
+NOT_YET: Final = "its rows are not counted yet"
 
 READ: Final = Script("return redis.call('GET', ARGV[1])")
 
@@ -79,6 +86,7 @@ class ConnectorRecords(Service):
         self._key = f"{READS}{dataset}".encode()
         self._answer: dict[str, Any] = {}
         self._reads: dict[str, Any] = {}
+        self._since: dict[str, float] = {}
 
     @Service.task
     async def _ask_again_and_again(self) -> None:
@@ -107,7 +115,10 @@ class ConnectorRecords(Service):
     async def ask(self, client: Connector) -> None:
         """Ask once; without an answer the former one stays, with its time and with the fault."""
         try:
-            self._answer = {"at": time.time(), **answer_of(*await client.read())}
+            answer = answer_of(*await client.read())
+            self._answer = {"at": time.time(), **answer}
+            under_way = [*answer["tables"], *([INITIAL] if answer["snapshot"] else [])]
+            self._since = {name: self._since.get(name, self._answer["at"]) for name in under_way}
         except ConnectAwayError as error:
             self._answer["fault"] = str(error)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -117,16 +128,18 @@ class ConnectorRecords(Service):
         """Return what is known.
 
         name; at (Unix time of the last answer), tasks (state of the connector and of each task, by name), failed
-        (number of those that have failed), unanswered (1 if Connect has answered before and does not now), snapshot
-        (whether the initial one is under way), tables (incremental reads under way), fault (why there is no newer
-        answer); behind_ms and newest_at of the newest change; reads (table, rows, estimated, is_under_way of each
-        table's newest read) and counted_at (Unix time of these figures).
+        (number of those that have failed), failure (the first of them with its error), unanswered (1 if Connect has
+        answered before and does not now), snapshot (whether the initial one is under way), tables (incremental reads
+        under way), since (Unix time at which each of these was seen first), fault (why there is no newer answer);
+        behind_ms and newest_at of the newest change; reads (table, rows, estimated, is_under_way of each table's newest
+        read) and counted_at (Unix time of these figures).
         """
         found: dict[str, Any] = {
             "name": self._name,
             "is_asked": self._client is not None,
             **self._answer,
             **self._reads,
+            "since": self._since,
         }
         found["unanswered"] = int("fault" in self._answer and "at" in self._answer)
         if (behind := self._behind()) is not None:
@@ -137,15 +150,25 @@ class ConnectorRecords(Service):
 def answer_of(status: Mapping[str, Any] | None, positions: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Translate Connect's answers, see `ConnectorRecords.figures`."""
     if status is None:
-        return {"tasks": {"connector": "does not exist"}, "failed": 1, "traces": {}, "snapshot": None, "tables": []}
+        missing = "the connector does not exist"
+        known = {"tasks": {"connector": "does not exist"}, "failed": 1, "failure": missing}
+        return {**known, "traces": {}, "snapshot": None, "tables": []}
     parts = {"connector": status["connector"], **{f"task {task['id']}": task for task in status["tasks"]}}
+    failures = [_failure(name, part) for name, part in parts.items() if part["state"] not in _WELL]
     return {
         "tasks": {name: str(part["state"]) for name, part in [*parts.items()][:MOST_TASKS]},
         "traces": {name: _first_line(part["trace"]) for name, part in parts.items() if part.get("trace")},
-        "failed": sum(part["state"] not in _WELL for part in parts.values()),
+        "failed": len(failures),
+        **({"failure": failures[0]} if failures else {}),
         "snapshot": any(map(is_initial_snapshot, positions)) if positions else None,
         "tables": [read for position in positions for read in _reads(position)][:MOST_TABLES],
     }
+
+
+def _failure(name: str, part: Mapping[str, Any]) -> str:
+    """Return which part does not run, and why if Connect says so."""
+    why = _first_line(part.get("trace") or "")
+    return f"{name} is {str(part['state']).lower()}" + (f", {why}" if why else "")
 
 
 def _first_line(trace: str) -> str:
@@ -187,27 +210,33 @@ def _state(part: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
 def _reading(part: Mapping[str, Any], asked: str | None) -> Iterator[tuple[Any, ...]]:
     """Yield what the connector reads, and how far that is if the watch counts it."""
     reads = part.get("reads", ())
-    counted = {read["table"] for read in reads if read["is_under_way"]}
+    known = {read["table"] for read in reads if read["is_under_way"]}
     if part.get("at", 0.0) - part.get("counted_at", 0.0) < WATCHED_S:
-        counted |= {read["table"] for read in reads}
+        known |= {read["table"] for read in reads}
     if part.get("snapshot") is not None:
-        hint = UNCOUNTED if part["snapshot"] and not counted else None
+        hint = _uncounted(part, INITIAL) if part["snapshot"] and not known else None
         yield "Initial snapshot", "under way" if part["snapshot"] else "ended", asked, hint
     for name in part.get("tables", ()):
-        if name.rpartition(".")[2] not in counted:
-            yield "Incremental read", "under way", asked, f"{name}; {UNCOUNTED}"
+        if name.rpartition(".")[2] not in known:
+            yield "Incremental read", "under way", asked, f"{name}; {_uncounted(part, name)}"
     for read in reads:
         state = "under way" if read["is_under_way"] else "ended"
         yield f"Read of {read['table']}", state, clock(part["counted_at"]), _rows(read)
 
 
+def _uncounted(part: Mapping[str, Any], name: str) -> str:
+    """Return why a read has no number of rows: a watch that runs needs a moment."""
+    at = part.get("at", 0.0)
+    return NOT_YET if at - part.get("since", {}).get(name, 0.0) < WATCHED_S else UNCOUNTED
+
+
 def _rows(read: Mapping[str, Any]) -> str:
     rows, estimated = read["rows"], read["estimated"]
     if estimated is None:
-        return f"about {rows:,} rows"
+        return f"about {counted(rows, 'row')}"
     if rows > MOST_ABOVE * estimated:  # statistics of a table that has just been filled may be far off
-        return f"about {rows:,} rows; the statistics of the source say {estimated:,}"
-    return f"about {rows:,} of about {estimated:,} rows"
+        return f"about {counted(rows, 'row')}; the statistics of the source say {estimated:,}"
+    return f"about {rows:,} of about {counted(estimated, 'row')}"
 
 
 def _newest_change(parts: Sequence[Mapping[str, Any]]) -> Iterator[tuple[Any, ...]]:

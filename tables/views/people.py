@@ -12,10 +12,14 @@ from streams.runtime.faust.table import TransactionalTable
 from streams.runtime.web.dashboard.html import Markup, document, element, joined, table, text
 from streams.runtime.web.dashboard.sections import age
 from streams.runtime.web.pages import Part, open_partitions
+from streams.runtime.web.words import counted
 from tables.views import incomplete
 
 MOST_ORDERS: Final = 10
 MOST_LINES: Final = 200
+MOST_ID_CHARACTERS: Final = 64
+"""Length at which an id is cut off in a list; the page of the order has it whole."""
+
 _MOVING: Final = " Its partition is being opened elsewhere, which takes seconds. Nothing is lost; load this page again."
 _ACQUIRED: Final = "guard: acquired"
 _YES_OR_NO: Final = {True: "yes", False: "no", None: None}
@@ -45,7 +49,8 @@ def waiting_section(parts: Sequence[Mapping[str, Any]]) -> Markup:
 
 def link_to(order_id: str) -> Markup:
     """Return a link to the page of an order, which any worker serves."""
-    return element("a", order_id, href=f"/orders/{quote(order_id, safe='')}/")
+    shown = order_id if len(order_id) <= MOST_ID_CHARACTERS else f"{order_id[:MOST_ID_CHARACTERS]}…"
+    return element("a", shown, href=f"/orders/{quote(order_id, safe='')}/")
 
 
 def order_page(order_id: str, view: Mapping[str, Any], *, is_moving: bool = False) -> str:
@@ -73,7 +78,7 @@ def _sentence(view: Mapping[str, Any]) -> Markup:
     if status == "forgotten":
         what = "Its retention time is over; only that it was published is still known."
     elif emission == "emitted":
-        what = f"Published to order_final; {view['revision']} amendments since then."
+        what = f"Published to order_final; {counted(view['revision'], 'amendment')} since then."
     elif emission == "elsewhere":
         what = "Published by another deployment, according to its lock."
     elif view["held"]:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from streams.runtime.web.rules import RULES, RUNBOOKS, Past, Rule, Verdict, grown
+from streams.runtime.web.words import counted
+from tables.views.lake import STALE_INTERVALS, STALE_S
 
 _QUARTER_HOUR_S: Final = 900.0
 
@@ -15,30 +17,38 @@ SLOT_LAG_BYTES: Final = 2**30
 
 def _overdue(past: Past) -> str | None:
     number = grown(past, lambda figures: figures.events.get("orders.overdue", 0), _QUARTER_HOUR_S)
-    return f"{number} orders have been incomplete for too long, reported in the last 15 minutes" if number else None
+    orders = counted(number, "order has", "orders have")
+    return f"{orders} been incomplete for too long, reported in the last 15 minutes" if number else None
 
 
 def _emitted_twice(past: Past) -> str | None:
     number = grown(past, lambda figures: figures.events.get("guard.emitted_twice", 0), _QUARTER_HOUR_S)
-    return f"{number} orders were published by two applications" if number else None
+    return f"{counted(number, 'order was', 'orders were')} published by two applications" if number else None
 
 
 def _held(past: Past) -> str | None:
     number = past.now.events.get("incomplete.held_by_another_deployment", 0)
-    return f"{number} complete orders are claimed by another deployment" if number else None
+    orders = counted(number, "complete order is", "complete orders are")
+    return f"{orders} claimed by another deployment" if number else None
 
 
 def _connector_down(past: Past) -> str | None:
     events = past.now.events
-    if events.get("connector.unanswered"):
-        return "Kafka Connect does not answer any more"
     number = events.get("connector.failed", 0)
-    return f"the connector, or tasks of it, do not run: {number}" if number else None
+    if events.get("connector.unanswered") and not number:  # a task that had failed before says more
+        return "Kafka Connect does not answer any more"
+    parts = counted(number, "part of the connector does", "parts of the connector do")
+    return f"{parts} not run: {past.now.texts.get('connector.failure', '')}".rstrip(": ") if number else None
 
 
 def _lake_different(past: Past) -> str | None:
     number = past.now.events.get("lake.tables_different", 0)
-    return f"{number} tables of the lake differ" if number else None
+    return counted(number, "table of the lake differs", "tables of the lake differ") if number else None
+
+
+def _lake_stale(past: Past) -> str | None:
+    number = past.now.events.get("lake.tables_stale", 0)
+    return f"{counted(number, 'Gold table is', 'Gold tables are')} too old" if number else None
 
 
 ORDER_RULES: Final[Sequence[Rule]] = (
@@ -58,7 +68,7 @@ ORDER_RULES: Final[Sequence[Rule]] = (
         name="LakeStale",
         expression=(
             "millrace_lake_table_age_seconds "
-            "> on (instance, dataset) group_left 3 * millrace_lake_interval_seconds + 60"
+            f"> on (instance, dataset) group_left {STALE_INTERVALS} * millrace_lake_interval_seconds + {STALE_S:.0f}"
         ),
         for_s=0,
         verdict=Verdict.BEHIND,
@@ -66,7 +76,7 @@ ORDER_RULES: Final[Sequence[Rule]] = (
         impact="Queries see the source as it was then; nothing is lost, the next run that succeeds takes in all.",
         do="millrace lake history",
         docs="docs/concepts/lake.md#what-is-visible",
-        find=None,
+        find=_lake_stale,
     ),
     Rule(
         name="LakeDifferent",
@@ -78,6 +88,17 @@ ORDER_RULES: Final[Sequence[Rule]] = (
         do="millrace lake reconcile --repair",
         docs=f"{RUNBOOKS}/reconcile-differs.md",
         find=_lake_different,
+    ),
+    Rule(
+        name="SourceDiffers",
+        expression="millrace_source_differences > 0",
+        for_s=0,
+        verdict=Verdict.PERSON,
+        summary="A table of the source is not as the definition says",
+        impact="Columns are left out or empty, records are dead letters, or the table's changes do not arrive.",
+        do="millrace connector status",
+        docs="docs/operate/schema-drift.md",
+        find=None,
     ),
     Rule(
         name="SlotLag",

@@ -196,7 +196,8 @@ def sales_section(parts: Sequence[Mapping[str, Any]]) -> Markup:
 
 def _charts(part: Mapping[str, Any]) -> list[Markup]:
     if not any(part["orders"]):
-        return [element("p", f"No order was placed in the last {MINUTES} minutes.", class_="quiet")]
+        why = f"No order of the last {MINUTES} minutes is counted; streams.metrics counts them while it runs."
+        return [element("p", why, class_="quiet")]
     drawn = [chart("Orders per minute", "/min", part["orders"], step_s=60)]
     if any(part["cents"]):
         drawn.append(chart("Revenue per minute", "/min", [cents / _CENTS for cents in part["cents"]], step_s=60))

@@ -52,6 +52,23 @@ def test_the_first_run_reads_all_and_keeps_microseconds(orders: Source, shop: Co
     assert orders.land().is_unchanged
 
 
+def test_a_column_that_comes_back_to_the_definition_is_read_again(orders: Source, shop: Connection) -> None:
+    whole = orders.table
+    without = tuple(column for column in whole.columns if column.name != "store_id")
+    order(shop, 1, "'2025-01-01 00:00:00'")
+    order(shop, 2, "'2025-01-01 00:00:00'")
+    shop.commit()
+    orders.land()
+    orders.table = msgspec.structs.replace(whole, columns=without)
+    execute(shop, "UPDATE orders SET store_id = 9, timestamp = '2025-03-01' WHERE id = 'order-1'")
+    shop.commit()
+    orders.land(since=datetime(2025, 2, 1, tzinfo=UTC))
+    orders.table = whole
+    assert orders.land().rows_written == 1
+    assert orders.rows("id", "store_id") == [("order-1", "2"), ("order-1", None), ("order-1", "9"), ("order-2", "2")]
+    assert orders.land().is_unchanged
+
+
 def test_a_run_too_many_writes_nothing(orders: Source, shop: Connection) -> None:
     order(shop, 1)
     shop.commit()
@@ -112,6 +129,22 @@ def test_equal_times_on_the_boundary_are_neither_missed_nor_doubled(orders: Sour
     assert orders.rows("id") == [("order-1",), ("order-2",), ("order-3",), ("order-4",)]
 
 
+def test_what_lies_before_a_window_that_since_begins_later_is_read_by_the_next_run(
+    orders: Source, shop: Connection
+) -> None:
+    order(shop, 1, "'2025-03-01 12:30:00'")
+    shop.commit()
+    orders.land(until=datetime(2025, 3, 1, 13, tzinfo=UTC))
+    order(shop, 2, "'2025-03-01 13:30:00'")
+    order(shop, 3, "'2025-03-01 15:30:00'")
+    shop.commit()
+    orders.land(since=datetime(2025, 3, 1, 15, tzinfo=UTC))
+    assert orders.rows("id") == [("order-1",), ("order-3",)]
+    orders.land()
+    assert orders.rows("id") == [("order-1",), ("order-2",), ("order-3",)]
+    assert orders.land().is_unchanged
+
+
 def test_a_changed_row_is_landed_again_with_a_higher_sequence(orders: Source, shop: Connection) -> None:
     order(shop, 1)
     shop.commit()
@@ -133,6 +166,16 @@ def test_rows_without_a_cursor_are_landed_once(orders: Source, shop: Connection)
     shop.commit()
     assert orders.land().rows_written == 1
     assert orders.rows("id", "timestamp") == [("order-1", None), ("order-2", None)]
+    for stores in (7, 2):  # the second time, back to what it was
+        execute(shop, f"UPDATE orders SET store_id = {stores} WHERE id = 'order-2'")  # noqa: S608
+        shop.commit()
+        assert orders.land().rows_written == 1
+    assert [row[0] for row in orders.rows("store_id", "_sequence")] == ["2", "2", "7", "2"]
+    for time_ in ("'2025-01-01'", "NULL"):
+        execute(shop, f"UPDATE orders SET timestamp = {time_} WHERE id = 'order-2'")  # noqa: S608
+        shop.commit()
+        since = datetime(2024, 12, 31, tzinfo=UTC) if time_ != "NULL" else None
+        assert orders.land(since=since).rows_written == 1
     execute(shop, "SET SESSION sql_mode = ''")
     order(shop, 3, "'0000-00-00 00:00:00'")
     shop.commit()

@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator
 from datetime import date, datetime
 from decimal import Decimal
+from hashlib import md5
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from pyspark.sql import SparkSession
 
 from batch.bronze.connector_text import canonical_text
 from batch.bronze.jdbc_rows import read_source
-from batch.reconcile.queries import silver_rows, source_query
+from batch.reconcile.queries import bronze_rows, silver_rows, source_query
 from batch.storage.canonical import double_text, spark_text
 from batch.storage.database import connected
 from config.database_settings import DatabaseSettings
@@ -25,6 +26,7 @@ from config.dataset import load_definition
 from config.definition import Column, LogicalType, Table
 from config.engines.base import Connection
 from stack.local import Stack
+from tests.support.lake.frames import small_frame
 
 COLUMNS = (
     Column(name="id", type=LogicalType.INTEGER),
@@ -230,3 +232,16 @@ def test_floating_point_numbers_of_the_connector_have_the_text_of_the_database(s
     assert different == {}
     odd = spark.createDataFrame([("x",), ("1.5e3",), ("12",)], "raw STRING")
     assert [row[0] for row in odd.selectExpr(canonical_text(column, "raw")).collect()] == ["x", "1.5e3", "12"]
+
+
+def test_bronze_is_compared_with_the_columns_and_digits_of_the_definition(spark: SparkSession) -> None:
+    price = Column(name="price", type=LogicalType.DECIMAL, precision=10, scale=3)
+    note = Column(name="note", type=LogicalType.STRING, nullable=True)
+    table = Table(name="t", key=("id",), columns=(Column(name="id", type=LogicalType.INTEGER), price, note))
+    landed = [("1", "0.50", "s1", "old"), ("2", "much", "s1", "old"), ("1", "7.25", "s2", "new")]
+    names = "id STRING, price STRING, _sequence STRING, _row_hash STRING"
+    bronze = small_frame(spark, landed, names).selectExpr("*", "'x' AS gone", "'r' AS _op")
+    texts = {"1:1": "1:15:7.250-", "1:2": "1:24:much-"}
+    found = {row["k"]: row["d"] for row in bronze_rows(bronze, table, is_exact=True).collect()}
+    assert found == {key: md5(text.encode(), usedforsecurity=False).hexdigest() for key, text in texts.items()}
+    assert {row["d"] for row in bronze_rows(bronze, table).collect()} == {"new", "old"}

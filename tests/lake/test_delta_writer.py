@@ -147,3 +147,14 @@ def test_a_merge_on_texts_with_quotes_is_the_same_for_both(spark: SparkSession, 
         )
         assert writers(table)[-1] == ("delta-rs" if name == "here" else "spark")
         assert len(content(table)) == 5
+
+
+def test_times_after_2262_stay_the_same_in_rows_that_delta_rs_copies(spark: SparkSession, tmp_path: Path) -> None:
+    last = spark.sql("SELECT id, TIMESTAMP '9999-12-31 23:59:59.999999' AS at FROM RANGE(2)")
+    table = LakeTable(spark, f"file://{tmp_path}/times", "silver/times")
+    table.append(last, run_id="r0", progress={})
+    new = few(spark.sql("SELECT 1L AS id, TIMESTAMP '2025-01-31 00:00:00' AS at"))
+    table.merge(new, on="t.id = s.id", set_when="true", run_id="r1", progress={})
+    assert writers(table) == ["delta-rs", "spark", "delta-rs"]  # made, filled, merged into
+    texts = table.read().selectExpr("id", "CAST(at AS STRING)").orderBy("id").collect()
+    assert [tuple(row) for row in texts] == [(0, "9999-12-31 23:59:59.999999"), (1, "2025-01-31 00:00:00")]

@@ -19,6 +19,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from batch import gold
+from batch.delta.table import LakeTable
 from batch.silver.replay import replayed
 from config.dataset import load_definition
 from config.definition import Definition
@@ -93,6 +94,27 @@ def test_a_fact_names_the_version_of_its_time(type_2: LocalLake) -> None:
     }
     assert type_2.gold("fact_order_products", "order_id", "customer_sk") == {("a", versions[1, "basic"])}
     assert versions[-1, None] == -1
+
+
+def test_versions_that_a_killed_run_has_kept_are_published_by_the_next_one(
+    type_2: LocalLake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    lake = type_2.copied(tmp_path / "lake")
+    history = lake.context().table("silver", "customers_history")
+    before = history.version()
+    lake.land([customer(1, 70, tier="killed")])
+    with monkeypatch.context() as patched:
+        patched.setattr(LakeTable, "merge", die)
+        with pytest.raises(KeyboardInterrupt):
+            lake.refine("customers")
+    assert history.version() == before + 1
+    for is_unchanged in (False, True):  # another run may be killed before its manifest
+        result = lake.refine("customers")["customers"]
+        kept = [(each.table, each.version, each.is_unchanged) for each in result.also_written]
+        assert (result.is_unchanged, kept) == (is_unchanged, [("customers_history", before + 1, True)])
 
 
 @pytest.mark.nightly  # type 2 and the random deliveries below are on every push

@@ -6,6 +6,7 @@ Method: a lake in a folder that several small runs have made.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,14 @@ from batch import bronze
 from batch.bronze.table import bronze_table
 from batch.delta.sizes import FILE_BYTES
 from batch.delta.table import LakeTable
+from batch.erasure import streams
+from batch.erasure.person import Person
+from batch.erasure.streams import Topics
 from batch.errors import BatchError
 from batch.pipeline.maintenance import FILE_BYTES_MAX, file_bytes, maintained, with_less_archive
+from batch.reconcile.explained import Explained
 from config.dataset import load_definition
+from config.definition import Table
 from streams.topics import change_topic
 from tests.lake.lake import STARTED, LocalLake
 from tests.lake.shop_changes import order
@@ -101,7 +107,9 @@ def test_what_no_run_has_taken_up_is_made_anew_when_its_feed_is_gone(lake: Local
     assert lake.gold(FACTS, "order_id", "num_products") == {("a", 9), ("c", 1)}
 
 
-def test_what_bronze_has_of_the_archive_may_go_once_it_is_old(spark: SparkSession, tmp_path: Path) -> None:
+def test_what_bronze_has_of_the_archive_may_go_once_it_is_old(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     topic = change_topic("project_db", "payment_method")
     archive, table = Archive(tmp_path, topic), SHOP.table("payment_method")
 
@@ -124,6 +132,20 @@ def test_what_bronze_has_of_the_archive_may_go_once_it_is_old(spark: SparkSessio
     assert less().startswith("removed 0 archive objects"), "the newest one stays"
     with pytest.raises(BatchError, match=r"has a gap.*`run --full --layer silver`"):
         bronze.land(table, run_context(spark, tmp_path, full=True, is_rebuild=True))
+
+    os.utime(paths[0], times=(0, 0))
+    assert less().startswith("removed 1 archive objects")
+    asked: list[Mapping[int, int]] = []
+
+    def nothing_pending(_bootstrap: str, _topic: str, _table: Table, positions: Mapping[int, int]) -> Explained:
+        asked.append(positions)
+        return Explained()
+
+    monkeypatch.setattr(Topics, "exists", lambda _self, _topic: True)
+    monkeypatch.setattr(streams, "pending_changes", nothing_pending)
+    person = Person(dataset="project_db", table=table, id="7", persons="customers", refers_by="id")
+    Topics("127.0.0.1:1").check_archived(person, context)
+    assert asked == [{0: 4}], "an erasure goes on where Bronze ends"
 
 
 @pytest.mark.parametrize(("size", "expected"), [(0, FILE_BYTES), (2**29, 2**26), (2**40, FILE_BYTES_MAX)])

@@ -20,6 +20,7 @@ from batch.pipeline.job_record import Comparison
 from batch.pipeline.manifest import TableRun
 from ops.connector.exposition import WatchCollector
 from ops.connector.slots import Slot
+from ops.connector.source_columns import Difference
 from streams.model.table_read import TableRead
 from streams.runtime.faust.app import TransactionalApp
 from streams.runtime.web.metrics import exposition
@@ -49,7 +50,8 @@ def exposed() -> set[str]:
     slot = cast(Slot, SimpleNamespace(lag_bytes=1, kept_bytes=2))
     reads = [TableRead(table="orders", rows=1, estimated=2, is_under_way=True)]
     watched = SimpleNamespace(is_up=True, is_sweep_due=False)
-    watch = WatchCollector("shop-connector", watched, lambda: slot, lambda: reads)
+    differences = [Difference(table="orders", text="", is_wrong=True)]
+    watch = WatchCollector("shop-connector", watched, lambda: slot, lambda: reads, lambda: differences)
     comparison = Comparison(verdict="equal", at=0.0, different=[])
     lake = LakeCollector("shop", every_s=10, compared=lambda: comparison)
     lake.ran(0.0, [TableRun(layer="gold", table="orders")])

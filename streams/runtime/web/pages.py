@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from faust.types import TP
 from faust.web import Request, Response, View
@@ -22,7 +22,10 @@ from streams.runtime.web.dashboard.history import History
 from streams.runtime.web.dashboard.pages import declare_dashboard
 from streams.runtime.web.dashboard.sections import MOST_REASONS_SHOWN, PartSection
 from streams.runtime.web.metrics import CONTENT_TYPE, VERSION, counter, exposition
-from streams.runtime.web.rules import RULES, Figures, Rule
+from streams.runtime.web.rules import NEWEST_REASON, RULES, Figures, Rule
+from streams.runtime.web.words import server_of
+
+Said = TypeVar("Said", int, str)
 
 
 class Counted(Protocol):
@@ -45,6 +48,7 @@ def declare_pages(
     rules: Sequence[Rule] = RULES,
     published: Callable[[], int] | None = None,
     parts: Mapping[str, Part] = MappingProxyType({}),
+    servers: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """Add the pages `/`, `/stats/`, `/history`, `/metrics` and `/health`.
 
@@ -55,8 +59,9 @@ def declare_pages(
         rules: what is worth a person's attention.
         published: returns the number of results published since the start; by default, of all output records.
         parts: what only this application has on the page `/`, keyed by the id of the section (see `PARTS`).
+        servers: names of the servers other than Kafka that components need, keyed by component.
     """
-    own = OwnSnapshot(app, counted, figures, parts)
+    own = OwnSnapshot(app, counted, figures, parts, servers)
     own.remember(rules, published or (lambda: app.stats.counters["outputs"]))
     _declare_small_pages(app, own)
     declare_dashboard(app, own.take, rules, {name: part.section for name, part in parts.items()})
@@ -107,7 +112,9 @@ class OwnSnapshot:
         counted: Mapping[str, Counted],
         figures: Callable[[], Mapping[str, Any]],
         parts: Mapping[str, Part],
+        servers: Mapping[str, str],
     ) -> None:
+        self._servers = dict(servers)
         self._app = app
         self._counted = counted
         self._figures = figures
@@ -136,6 +143,7 @@ class OwnSnapshot:
             "kafka_at": self._kafka_at(lags),
             "started_at": self._app.stats.started_at,
             "stats": {**_own_figures(self._app, self._counted, lags), **self._figures()},
+            "servers": self._servers,
             "alerts": history.alerts(),
             "alert_log": history.alert_log.newest(),
             "letters": self._app.stats.refusals.most_common(MOST_REASONS_SHOWN),
@@ -166,18 +174,23 @@ class OwnSnapshot:
                 name: f"{fault['state']} {fault['error'] or ''}".strip()
                 for name, fault in health_of(app)["not_running"].items()
             },
-            away_s={name: now - since for name, since in _away_since(self._counted).items()},
+            away_s={
+                server_of(name, self._servers.get(name)): now - since
+                for name, since in _away_since(self._counted).items()
+            },
             visible=tuple(stats.visible_seconds.counts),
-            events=self._events(),
+            events=self._said(int),
+            texts=self._said(str) | ({} if stats.refusals.newest is None else {NEWEST_REASON: stats.refusals.newest}),
         )
 
-    def _events(self) -> dict[str, int]:
+    def _said(self, kind: type[Said]) -> dict[str, Said]:
+        """Return what the components say that is of a kind: counts, or words."""
         groups = {**{name: part.counts for name, part in self._counted.items()}, **self._figures()}
         return {
-            f"{group}.{event}": number
+            f"{group}.{event}": value
             for group, events in groups.items()
-            for event, number in events.items()
-            if isinstance(number, int)
+            for event, value in events.items()
+            if isinstance(value, kind)
         }
 
 

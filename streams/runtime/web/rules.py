@@ -7,11 +7,12 @@ over its own figures, so that the page's verdict and the alerts agree.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, Protocol
 
 from streams.runtime.stats import SECONDS_BOUNDS
+from streams.runtime.web.words import counted
 
 RUNBOOKS: Final = "docs/operate/runbooks"
 
@@ -25,6 +26,8 @@ BEHIND_S: Final = 60.0
 AWAY_S: Final = 10.0
 HELD_UP_S: Final = 10.0
 UNANSWERED_S: Final = 30.0
+
+NEWEST_REASON: Final = "letters.newest"
 
 _LATE_BUCKET: Final = SECONDS_BOUNDS.index(LATE_S) + 1
 _MINUTE_S: Final = 60.0
@@ -48,9 +51,10 @@ class Figures:
         held_up_s: seconds for which an open transaction has held up a source partition, the longest.
         unanswered_s: seconds since Kafka last answered what the ends of the source topics are.
         not_running: text with the state and the error of each partition that is not running, keyed by partition.
-        away_s: seconds since each component's server became unavailable, keyed by component.
+        away_s: seconds since each component's server became unavailable, keyed by the words for server and component.
         visible: number of outputs by the time until they were visible, in the buckets of `RuntimeStats`.
         events: counts of the application's components, keyed by `component.event`.
+        texts: what components say in words, keyed in the same way.
     """
 
     turns: int
@@ -63,6 +67,7 @@ class Figures:
     away_s: Mapping[str, float]
     visible: Sequence[int]
     events: Mapping[str, int]
+    texts: Mapping[str, str] = field(default_factory=dict)
 
 
 class Past(Protocol):
@@ -132,12 +137,15 @@ def _stands_still(past: Past) -> str | None:
     before = past.before(_MINUTE_S)
     if before is None or not past.now.lag_s or not before.lag_s or past.now.turns > before.turns:
         return None
-    return f"no commit for a minute, although {len(past.now.lag_s)} source partitions have waiting changes"
+    waiting = counted(len(past.now.lag_s), "source partition has", "source partitions have")
+    return f"no commit for a minute, although {waiting} waiting changes"
 
 
 def _dead_letters(past: Past) -> str | None:
     number = grown(past, lambda figures: figures.dead_letters, 10 * _MINUTE_S)
-    return f"{number} dead letters in 10 minutes" if number else None
+    newest = past.now.texts.get(NEWEST_REASON)
+    why = f", the newest one: {newest}" if newest else ""
+    return f"{counted(number, 'dead letter')} in 10 minutes{why}" if number else None
 
 
 def _not_running(past: Past) -> str | None:
@@ -146,8 +154,8 @@ def _not_running(past: Past) -> str | None:
 
 
 def _away(past: Past) -> str | None:
-    found = {part: seconds for part, seconds in past.now.away_s.items() if seconds > AWAY_S}
-    return "; ".join(f"the server of {part} for {seconds:.0f} s" for part, seconds in found.items()) or None
+    found = {server: seconds for server, seconds in past.now.away_s.items() if seconds > AWAY_S}
+    return "; ".join(f"{server} for {seconds:.0f} s" for server, seconds in found.items()) or None
 
 
 def _held_up(past: Past) -> str | None:
@@ -173,7 +181,7 @@ RULES: Final[Sequence[Rule]] = (
         verdict=Verdict.UNKNOWN,
         summary="A worker does not answer",
         impact="Another worker takes its partitions over within the session timeout; if it was the last, all waits.",
-        do="millrace status",
+        do="millrace doctor faust",
         docs=f"{RUNBOOKS}/order-missing.md#the-worker-stops",
         find=None,
     ),
@@ -221,7 +229,7 @@ RULES: Final[Sequence[Rule]] = (
         verdict=Verdict.BEHIND,
         summary="A worker has waiting changes and commits nothing",
         impact="Nothing that this worker owns is published.",
-        do="millrace status",
+        do="millrace doctor",
         docs=f"{RUNBOOKS}/order-missing.md",
         find=_stands_still,
         threshold_s=_MINUTE_S,
@@ -247,7 +255,7 @@ RULES: Final[Sequence[Rule]] = (
             "What needs it waits, and nothing is lost: the archive for the object storage, complete orders for the "
             "lock guard's Redis, unless GUARD_WHEN_AWAY says otherwise."
         ),
-        do="millrace status",
+        do="millrace doctor",
         docs=f"{RUNBOOKS}/redis-lost.md",
         find=_away,
         threshold_s=AWAY_S,
@@ -271,7 +279,7 @@ RULES: Final[Sequence[Rule]] = (
         verdict=Verdict.UNKNOWN,
         summary="Kafka does not answer a worker",
         impact="Nothing can be read or published; how far behind it is, is unknown.",
-        do="millrace status",
+        do="millrace doctor kafka",
         docs="docs/operate/monitoring.md#what-to-be-woken-for",
         find=_unanswered,
         threshold_s=UNANSWERED_S,

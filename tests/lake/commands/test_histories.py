@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from batch.gold import plans
-from batch.silver.refine import META
+from batch.silver.versions import META
 from config.dataset import SHIPPED
 from tests.support.lake.shop_statements import line, new_id, order
 from tests.support.lake.testbed import LakeTestbed

@@ -80,6 +80,9 @@ CASES: Final[Mapping[str, Case]] = {
         300,
     ),
     "LakeDifferent": one("millrace_lake_tables_different", {**A, "dataset": "d"}, "0x2 2x3 0x10", 120, 300),
+    "SourceDiffers": one(
+        "millrace_source_differences", {**A, "connector": "shop", "table": "orders"}, "0x2 1x3 0x10", 120, 300
+    ),
     "SlotLag": one("millrace_slot_lag_bytes", {**A, "connector": "shop"}, "0x2 2000000000x20 0x10", 480, 780),
     "RedisFillsUp": Case(
         {

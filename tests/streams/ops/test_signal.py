@@ -29,6 +29,7 @@ from config.dataset import load_definition
 from config.definition import Definition
 from config.engines import engine_of
 from config.engines.base import Connection
+from config.settings import ConnectSettings
 from ops.cli import main
 from ops.connector.read_progress import ReadProgress, Servers
 from ops.connector.rest import ConnectClient
@@ -151,7 +152,8 @@ class Shop:
     def servers(self) -> Servers:
         """What the progress of a read is counted from."""
         login = engine_of(self.definition).login(self.stack.environment())
-        return Servers(self.definition, login, self.stack.environment()["KAFKA_BOOTSTRAP"])
+        status = ConnectSettings.read(self.stack.environment()).status_topic
+        return Servers(self.definition, login, self.stack.environment()["KAFKA_BOOTSTRAP"], status_topic=status)
 
     @contextmanager
     def progress(self) -> Iterator[ReadProgress]:

@@ -12,8 +12,10 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator
+from html import escape
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
 import pytest
 import requests
@@ -29,6 +31,12 @@ from tests.support.server_waiting import until
 
 SESSION_S: Final = 6
 ODD: Final = "<script>document.title='x'</script>&\"' /?"
+ODD_IDS: Final = {
+    **dict.fromkeys((ODD, "a/b", "a b", "ä€😀", "%2F", "?x=1#y", "x" * 7_000), 404),
+    "x" * 10_000: 400,
+}
+"""Order ids, and the status of their pages; a line of a request that is longer than 8 kB is refused."""
+
 WIDTHS: Final = (375, 1_440)
 FOCUSABLE: Final = "a[href], button, input, summary, [tabindex='0']"
 PLACE_OF_FOCUS: Final = f'[...document.querySelectorAll("{FOCUSABLE}")].indexOf(document.activeElement)'
@@ -223,12 +231,12 @@ def test_the_page_and_the_alerts_say_what_is_wrong_and_when_it_is_right_again(
     workers[1].kill()
     browser.until(shows("#verdict", "A worker does not answer since"))
     picture(browser, "killed")
-    browser.until(shows("#verdict", "1 of 1 workers"), SESSION_S + 30)
+    browser.until(shows("#verdict", "1 of 1 worker."), SESSION_S + 30)
     assert "left the group; last answer" in browser.text("#workers")
     fed.stack.pause("redis")
     fed.order(num_products=1)
     browser.until(shows("#verdict", "A server that a worker needs does not answer since"), 60)
-    assert "the server of guard for" in browser.text("#faults")
+    assert "Redis (guard) for" in browser.text("#faults")
     picture(browser, "redis")
     until(lambda: "ServerAway" in prometheus.firing(), "the alert fires")
     fed.stack.resume("redis")
@@ -253,3 +261,11 @@ def test_the_pages_for_people_load_nothing_from_elsewhere(fed: FedShop) -> None:
     files = [requests.get(f"{worker.url}/assets/{name}", timeout=10) for name in ("page.css", "page.js")]
     assert sum(len(answer.content) for answer in (*answers, *files)) < 60_000
     assert requests.get(f"{worker.url}/assets/history.py", timeout=10).status_code == 404
+    for order_id, status in ODD_IDS.items():
+        url = f"{worker.url}/orders/{quote(order_id, safe='')}/"
+        answer = requests.get(url, headers={"Accept": "text/html"}, timeout=10)
+        assert answer.status_code == status, (order_id[:20], answer.text[:200])
+        if status == 404:
+            assert f"<h1>Order {escape(order_id)}</h1>" in answer.text
+        assert "<script>" not in answer.text
+    assert requests.get(f"{worker.url}/orders//", headers={"Accept": "text/html"}, timeout=10).status_code == 404

@@ -18,6 +18,7 @@ from demo.workers import Worker
 from stack.local import Stack
 from stack.ports import free_ports
 from tests.streams.orders.conftest import NewWorker
+from tests.streams.orders.deployments import stats_of
 from tests.streams.orders.live_shop import Shop, new_id
 from tests.streams.orders.test_dashboard import browser, picture, shows
 from tests.support.browser import Browser
@@ -29,7 +30,7 @@ ORDERS: Final = 12
 FULL_MINUTE_S: Final = 120.0
 ALERT_S: Final = 120.0
 LATE_S: Final = 480.0
-"""A worker publishes the backlog of the snapshot first, and the alert about late orders looks back five minutes."""
+"""Limit for the alert about late orders on a busy machine: it looks back five minutes."""
 
 
 @pytest.fixture
@@ -54,6 +55,10 @@ def sell(shop: Shop, number: int) -> None:
         shop.transaction((row, (id_, now)), (line, (id_,)))
 
 
+def has_no_lag(worker: Worker) -> bool:
+    return not any(source["lag"] for source in stats_of(worker)["sources"].values())
+
+
 def sold(worker: Worker) -> int:
     """The orders of the last hour, as the worker says."""
     figures = requests.get(f"{worker.url}/snapshot", timeout=10).json().get("sales", {})
@@ -66,6 +71,10 @@ def test_the_connector_and_what_was_sold_are_shown_and_connect_that_goes_changes
 ) -> None:
     worker = new_worker(tmp_path / "orders")
     worker.start()
+    worker.wait_ready()
+    until(lambda: has_no_lag(worker), "the snapshot is published")
+    assert worker.stop()
+    worker.start()  # it does not remember any more that the orders of the snapshot were late
     worker.wait_ready()
     before = sold(worker)
     browser.resize(1_440)

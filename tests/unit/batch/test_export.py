@@ -154,6 +154,54 @@ def test_a_condition_selects_rows(table: PublishedTable, tmp_path: Path, where: 
     assert ids(tmp_path / "out") == found
 
 
+@pytest.fixture
+def by_day(tmp_path: Path) -> PublishedTable:
+    """A table with a partition per day, a file with times as Spark wrote them (INT96), and a column added later."""
+    path, days = tmp_path / "by_day", (datetime(2025, 1, 31, 12, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC))
+    seen = pa.array(days, pa.timestamp("us", "UTC"))
+    write_deltalake(path, pa.table({"id": [1, 2], "day": [1, 2], "seen": seen}), partition_by=["day"])
+    log = path / "_delta_log" / f"{0:020d}.json"
+    entries = [json.loads(line) for line in log.read_text().splitlines()]
+    for added in (entry["add"] for entry in entries if "add" in entry):
+        rows = pq.ParquetFile(path / added["path"]).read()
+        pq.write_table(rows, path / added["path"], use_deprecated_int96_timestamps=True, store_schema=False)
+        added["size"] = (path / added["path"]).stat().st_size
+    log.write_text("\n".join(map(json.dumps, entries)))
+    later = pa.table({"id": [3], "day": [2], "seen": seen[:1], "note": ["new"]})
+    write_deltalake(path, later, mode="append", schema_mode="merge")
+    return PublishedTable(f"file://{path}", 1, STORE)
+
+
+@pytest.mark.parametrize(
+    ("where", "found"),
+    [
+        ("", [1, 2, 3]),
+        ("day = 2", [2, 3]),
+        ("note IS NULL", [1, 2]),
+        ("seen >= '2025-02-01'", [2]),
+        ("seen < '2025-01-31 12:00:01' AND seen >= '2025-01-31T13:00:00+01:00'", [1, 3]),
+    ],
+)
+def test_every_file_has_the_columns_and_types_of_the_table(
+    by_day: PublishedTable, tmp_path: Path, where: str, found: list[int]
+) -> None:
+    exported(by_day, tmp_path / "out", where)
+    files = [pq.read_table(path) for path in (tmp_path / "out").glob("*.parquet")]
+    assert {file.schema for file in files} == {by_day.schema}
+    rows = {row["id"]: row for file in files for row in file.to_pylist()}
+    assert sorted(rows) == found
+    assert all(row["seen"].year == (9999 if id_ == 2 else 2025) for id_, row in rows.items())
+
+
+def test_a_table_that_only_spark_reads_is_refused_with_what_to_do(table: PublishedTable, tmp_path: Path) -> None:
+    path = tmp_path / "table"
+    features = ["deletionVectors"]
+    protocol = {"minReaderVersion": 3, "minWriterVersion": 7, "readerFeatures": features, "writerFeatures": features}
+    (path / "_delta_log" / f"{4:020d}.json").write_text(json.dumps({"protocol": protocol}))
+    with pytest.raises(BatchError, match=r"deletionVectors.*millrace lake sql"):
+        PublishedTable(f"file://{path}", 4, STORE).parts()
+
+
 def test_a_condition_is_read_as_comparisons() -> None:
     assert parsed_condition("a = 'x' AND b IS NULL") == [
         Comparison(column="a", operator="=", value="x"),

@@ -64,6 +64,20 @@ def test_a_table_that_is_made_of_one_that_failed_ages_too() -> None:
     assert service.values()["facts"] == 50.0
 
 
+def test_the_freshness_of_each_table_is_recorded_until_the_service_ends() -> None:
+    redis, printed = FakeRedis(), list[str]()
+    record = JobRecord(redis, "shop", printed.append)
+    record.fresh(100.0, [table("orders"), table("lines")], every_s=10.0)
+    JobRecord(redis, "shop", printed.append).fresh(120.0, [table("orders"), table("lines", error="x")], every_s=10.0)
+    hash_ = redis.hashes["batch_freshness:shop"]
+    assert hash_ == {"fresh_at": '{"gold/orders":120.0,"gold/lines":100.0}', "every_s": "10"}
+    record.fresh(130.0)
+    assert redis.hashes["batch_freshness:shop"] == {"fresh_at": hash_["fresh_at"]}, "no service, no interval"
+    redis.is_away = True
+    record.fresh(140.0, [table("orders")], every_s=10.0)
+    assert printed == [], "the record of the run says that Redis is away"
+
+
 def test_a_clock_that_goes_back_makes_no_negative_age() -> None:
     service = Service()
     service.ran(100.0, table("orders"))

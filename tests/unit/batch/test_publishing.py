@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pyspark.errors import AnalysisException, SparkRuntimeException
@@ -122,3 +123,16 @@ def test_drift_is_kept_in_manifest_and_job_record_until_a_run_sees_none(testbed:
     drifted = {"bronze/orders": ["ignored: colour"]}
     assert found == [(drifted, drifted), (drifted, drifted), ({}, {})]
     assert testbed.said.text.count("bronze/orders: the columns of the source differ from the definition") == 2
+
+
+def test_drift_is_not_kept_when_the_definition_has_changed_since(testbed: RunTestbed) -> None:
+    def step(layer: str, **more: Any) -> Step:
+        result = LayerResult(layer=layer, table="orders", version=1, **more)
+        return Step(layer=layer, table="orders", work=lambda: result)
+
+    found = []
+    for definition, drift in (("a", ["ignored: colour"]), ("a", None), ("b", None)):
+        testbed.steps = [step("bronze", drift=drift), step("silver", progress={"definition": definition})]
+        found.append(testbed.runner.run().manifest.drift)
+    drifted = {"bronze/orders": ["ignored: colour"]}
+    assert found == [drifted, drifted, {}]

@@ -130,6 +130,16 @@ def test_what_another_process_has_written_is_not_missed_in_the_archive(house: Ho
     assert house.values() == {0: "0", 1: "1", 2: "2"}
 
 
+def test_files_that_are_added_to_an_old_archive_begin_where_it_does(house: House) -> None:
+    house.archived({5: b"5"}, start=5)  # `maintain --archive` has deleted what was before
+    house.archived({6: b"6"}, start=6)
+    house.raw.follow()
+    assert house.values() == {5: "5", 6: "6"}
+    house.archived({7: b"7"}, start=7)
+    House(house.folder).raw.follow()
+    assert house.values() == {5: "5", 6: "6", 7: "7"}
+
+
 def test_what_was_written_before_a_kill_is_not_written_again(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     for start in range(5):
         house.archived({start: b"%d" % start}, start=start)

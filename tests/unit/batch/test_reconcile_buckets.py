@@ -71,6 +71,23 @@ def test_many_rows_are_looked_at_in_finer_buckets_before_any_is_moved(monkeypatc
     assert source.moved <= 5
 
 
+def test_only_buckets_that_differ_in_quick_digests_are_computed_anew() -> None:
+    rows = {str(number): "x" for number in range(1_000)}
+    source, lake, quick = FakeSide(rows), FakeSide(rows | {"17": "y"}), FakeSide(rows | {"8": "old", "17": "y"})
+    asked: list[Collection[str] | None] = []
+    buckets = lake.buckets
+
+    def counted(digits: int, within: Collection[str] | None = None) -> dict[str, Bucket]:
+        asked.append(within)
+        return buckets(digits, within)
+
+    lake.buckets = counted  # type: ignore[method-assign]
+    found = difference(source, lake, quick)
+    assert (found.source_rows, found.lake_rows, set(found.rows)) == (1_000, 1_000, {"17"})
+    assert asked == [{md5("8")[:2], md5("17")[:2]}]
+    assert not difference(source, FakeSide(rows), quick).rows
+
+
 @given(st.dictionaries(st.text("abc", max_size=3), st.sampled_from("xyz")), st.integers(0, 2**32))
 def test_any_change_of_any_rows_is_found(rows: dict[str, str], seed: int) -> None:
     draw = random.Random(seed)  # noqa: S311 - a test, no secrets

@@ -78,6 +78,12 @@ def test_every_query_runs_on_the_one_thread(thread: ThreadPoolExecutor) -> None:
     assert {name.partition("_")[0] for name in connection.threads} == {"source"}
 
 
+def test_the_rows_of_a_repeated_key_count_in_any_order(thread: ThreadPoolExecutor) -> None:
+    connection = FakeConnection([("k", "b"), ("l", "c"), ("k", "a"), ("k", "a")])
+    connection.go.set()
+    assert side_of(connection, thread).rows({"a7"}) == {"k": "a a b", "l": "c"}
+
+
 def test_an_error_of_the_database_reaches_who_asks(thread: ThreadPoolExecutor) -> None:
     connection = FakeConnection([("a7", "not a number", 11)])
     connection.go.set()

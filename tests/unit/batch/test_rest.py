@@ -11,10 +11,11 @@ import msgspec
 import pytest
 
 from batch.bronze.jdbc_rows import columns_to_keep
-from batch.bronze.rest import is_left_out, with_kept
+from batch.bronze.rest import with_kept
 from config.dataset import load_definition
 from config.definition import Definition, LogicalType
 from config.engines import engine_of
+from config.left_out import is_left_out
 
 SHOP, TRADE = load_definition("project_db"), load_definition("shop")
 ORDERS = SHOP.table("orders")
@@ -40,8 +41,9 @@ def test_columns_are_left_out_by_whole_names(names: tuple[str, ...], is_out: boo
 
 
 def test_names_of_postgresql_begin_with_the_schema() -> None:
-    definition = without(TRADE, f"{TRADE.schema}.orders.picture")
-    assert is_left_out(definition.table("orders"), "picture", definition)
+    for schema, name in ((TRADE.schema, TRADE.schema), ("trade", "trade"), (None, "public")):
+        definition = without(TRADE, f"{name}.orders.picture", schema=schema)
+        assert is_left_out(definition.table("orders"), "picture", definition)
 
 
 def test_columns_read_from_the_database_are_those_that_the_lake_can_read() -> None:

@@ -187,6 +187,28 @@ def test_a_table_that_was_made_again_is_published_although_its_version_is_known(
     assert pq.read_table(house.result / PART).to_pylist() == [{"kraj": "Polska", "liczba_klientow": 5}]
 
 
+@pytest.mark.parametrize("fault", ["a feature of Spark", "a lost file", "a lost table"])
+def test_a_table_that_cannot_be_read_fails_the_run_and_not_the_service(house: House, fault: str) -> None:
+    version = house.write({"Polska": 3})
+    table = house.folder / "facts" / "klienci_by_country"
+    if fault == "a feature of Spark":
+        features = ["typeWidening"]
+        protocol = {
+            "minReaderVersion": 3,
+            "minWriterVersion": 7,
+            "readerFeatures": features,
+            "writerFeatures": features,
+        }
+        version += 1
+        (table / "_delta_log" / f"{version:020d}.json").write_text(json.dumps({"protocol": protocol}))
+    elif fault == "a lost file":
+        next(table.glob("*.parquet")).unlink()
+    else:
+        table.rename(house.folder / "elsewhere")
+    with pytest.raises(BatchError, match="typeWidening.*delete its folder" if "feature" in fault else "gold/klienci"):
+        house.publish(version)
+
+
 def test_a_table_that_no_run_has_published_has_no_result(house: House) -> None:
     house.write({"Polska": 3})
     house.publish(None)

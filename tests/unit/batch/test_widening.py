@@ -5,10 +5,17 @@ Method: pairs of types; no Spark.
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 from pyspark.sql import types as T  # noqa: N812
 
 from batch.delta.widening import is_wider, types_text, wider_types
+from batch.gold.header import parsed
+from batch.gold.refresh import _fits
+from config.dataset import load_definition
 
 INT, BIGINT, TEXT, DOUBLE = T.IntegerType(), T.LongType(), T.StringType(), T.DoubleType()
 
@@ -58,3 +65,14 @@ def test_columns_are_made_wider_only_if_no_other_column_changes_otherwise() -> N
     assert wider_types(old, {"id": BIGINT, "t": TEXT}) == {"id": BIGINT}
     assert wider_types(old, {"id": BIGINT, "t": DOUBLE}) is None
     assert types_text({"t": T.DecimalType(12, 2), "id": BIGINT}) == "id bigint, t decimal(12,2)"
+
+
+@pytest.mark.parametrize("header", ["-- export: klienci-by-country", "-- redis: rows"])
+def test_a_fact_that_is_published_is_rebuilt_instead_of_made_wider(header: str) -> None:
+    firma = load_definition("firma")
+    sql = Path(firma.folder, "gold", "klienci_by_country.sql").read_text("utf-8")
+    plan = parsed(sql.replace("-- export: klienci-by-country", header), "klienci_by_country", firma)
+    refresh: Any = SimpleNamespace(plan=plan, target=None)
+    old, new = (T.StructType([T.StructField("id", kind)]) for kind in (INT, BIGINT))
+    assert _fits(refresh, old, old)
+    assert not _fits(refresh, new, old), "its readers do not know Delta's feature of wider types"

@@ -5,15 +5,17 @@ Method: parsed arguments, and anchors made by hand; no server, no Spark.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
 
 from batch.__main__ import parser
-from batch.bronze.windows import Anchor
+from batch.bronze.progress import anchor
+from batch.bronze.windows import Anchor, Window
 from batch.commands.run import _check_window
 from batch.errors import BatchError
+from batch.storage.canonical import time_text
 from config.dataset import load_definition
 from config.definition import Definition
 
@@ -56,3 +58,27 @@ def test_a_transaction_that_is_open_for_long_is_reported() -> None:
 
     assert note(3) == ""
     assert note(3_600) == ("read up to 2026-11-21 12:00:00Z, held back by a transaction that is open for 3,600 s")
+
+
+HOUR = timedelta(hours=1)
+
+
+@pytest.mark.parametrize(
+    ("former", "start", "end", "expected"),
+    [
+        (None, None, NOON, NOON),
+        (NOON, NOON - HOUR, NOON + HOUR, NOON + HOUR),
+        (NOON, NOON, NOON + HOUR, NOON + HOUR),
+        (NOON, NOON - 2 * HOUR, NOON - HOUR, NOON),
+        (NOON, None, NOON - HOUR, NOON),
+        # --since behind the former anchor, or in a first run: nobody has read what is before.
+        (NOON, NOON + HOUR, NOON + 2 * HOUR, NOON),
+        (None, NOON, NOON + HOUR, None),
+    ],
+)
+def test_the_anchor_moves_only_over_what_was_read(
+    former: datetime | None, start: datetime | None, end: datetime, expected: datetime | None
+) -> None:
+    done = {} if former is None else {"anchor": time_text(former)}
+    window = Window(start=start, end=end, sequence=1, anchor=Anchor(at=end, now=end, open_s=0))
+    assert anchor(window.progress(done)) == ("" if expected is None else time_text(expected))

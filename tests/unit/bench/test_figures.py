@@ -55,6 +55,13 @@ def test_systems_modes_threads_and_inputs_are_kept_apart() -> None:
     ]
 
 
+def test_intervals_of_commits_are_kept_apart_and_named_in_table_and_chart() -> None:
+    rows = medians([run(system="flink", commit_ms=interval) for interval in (100, 1000, 100)])
+    assert [(row.commit_ms, row.runs) for row in rows] == [(100, 2), (1000, 1)]
+    assert [line.split("  ")[1] for line in table(rows)[1:]] == ["flink, 100 ms", "flink, 1000 ms"]
+    assert label(rows[0].as_json()) == "flink, 100 ms"
+
+
 def test_of_several_tries_the_least_disturbed_is_kept_even_if_it_is_slower() -> None:
     quiet = run(foreign_cpu=0.05, events_per_s=1.0)
     assert least_disturbed([run(foreign_cpu=0.5), quiet, run(foreign_cpu=0.2)]) is quiet

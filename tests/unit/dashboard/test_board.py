@@ -146,7 +146,7 @@ async def test_workers_of_other_applications_are_asked_where_the_settings_name_t
         async with client.get(f"{one.url}/") as response:
             text = await response.text()
         assert f"127.0.0.1:{other.port} (archive)</th>" in text
-        assert "has never answered" in text, "the other peer is away"
+        assert "no connection (connection refused); has never answered" in text, "the other peer is away"
 
 
 async def test_a_worker_of_a_version_without_the_page_is_named_as_such(tmp_path: Path) -> None:

@@ -38,6 +38,7 @@ CASES: Any = [
     ("ConnectorDown", {"events": {"connector.failed": 1}}, 62),
     ("ConnectorDown", {"events": {"connector.unanswered": 1}}, 62),
     ("LakeDifferent", {"events": {"lake.tables_different": 2}}, 2),
+    ("LakeStale", {"events": {"lake.tables_stale": 2}}, 2),
     ("EmittedTwice", {"events": {"guard.emitted_twice": 1}}, 2),
 ]
 
@@ -80,8 +81,24 @@ async def test_each_rule_is_found_alone_and_is_over_when_its_condition_is(
     assert await watched.after(5) == []
     assert await watched.after(after_s, **changed) == [rule]
     calm = {name: value for name, value in changed.items() if name in ("dead_letters", "events", "visible", "turns")}
-    calm.pop("events", None) if rule in ("ConnectorDown", "OrdersHeld", "LakeDifferent") else None
+    calm.pop("events", None) if rule in ("ConnectorDown", "OrdersHeld", "LakeDifferent", "LakeStale") else None
     assert await watched.after(1_000, **calm) == []
+
+
+async def test_the_verdict_about_a_connector_names_the_part_that_fails(watched: Watched) -> None:
+    events = {"connector.failed": 1, "connector.unanswered": 1}
+    failed = {"events": events, "texts": {"connector.failure": "task 0 is failed, Access denied"}}
+    assert await watched.after(62, **failed) == ["ConnectorDown"]
+    [alert] = watched.history.alerts()
+    assert alert["found"] == "1 part of the connector does not run: task 0 is failed, Access denied"
+
+
+async def test_the_verdict_about_dead_letters_names_the_newest_reason(watched: Watched) -> None:
+    letters = {"dead_letters": 2, "texts": {"letters.newest": "JSON is malformed: invalid character (byte n)"}}
+    assert await watched.after(2, **letters) == ["DeadLettersGrow"]
+    [alert] = watched.history.alerts()
+    why = "the newest one: JSON is malformed: invalid character (byte n)"
+    assert alert["found"] == f"2 dead letters in 10 minutes, {why}"
 
 
 async def test_a_rule_waits_as_long_as_its_alert(watched: Watched) -> None:

@@ -6,6 +6,7 @@ Method: the batch jobs' own record, written to a fake Redis, is read by the work
 from __future__ import annotations
 
 import re
+import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -79,6 +80,72 @@ async def test_tables_that_differ_change_the_verdict() -> None:
     records = await recorded(different=("silver/orders", "gold/fact_orders"))
     assert "different 12:00:00 UTC silver/orders, gold/fact_orders" in shown(lake=records)["lake"]
     assert records["tables_different"] == 2, "which the rule LakeDifferent looks at"
+
+
+def fresh(redis: Redis, began_at: float, *failed: str, every_s: float | None = 10.0) -> None:
+    tables = [TableRun(layer="gold", table=name, error="x" if name in failed else None) for name in ("a", "b")]
+    silver = TableRun(layer="silver", table="a")
+    JobRecord(redis.written, "shop", print).fresh(began_at, [silver, *tables], every_s=every_s)
+
+
+async def ages(redis: Redis, gold: tuple[str, ...] = ("a", "b")) -> dict[str, Any]:
+    records = LakeRecords(redis, "shop", gold=gold)
+    await records.ask()
+    return records.figures()
+
+
+async def test_each_gold_table_has_its_age_against_the_interval_of_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "time", lambda: NOON + 95)
+    redis = Redis()
+    fresh(redis, NOON)
+    fresh(redis, NOON + 90, "b")
+    text = shown(lake=await ages(redis, ("a", "b", "c")))["lake"]
+    assert "Gold table c not built yet – a run every 10 s Gold table b stale 12:00:00 UTC 1 min old" in text
+    assert "Gold table a fresh 12:01:30 UTC 5 s old; a run every 10 s" in text
+    found = (await ages(redis))["tables_stale"]
+    assert found == 1, "which the rule LakeStale looks at"
+    redis.written.hashes["batch_freshness:shop"]["every_s"] = "30"
+    assert (await ages(redis))["tables_stale"] == 0
+
+
+async def test_without_a_service_an_old_table_is_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "time", lambda: NOON + 3_600)
+    redis = Redis()
+    fresh(redis, NOON)
+    assert (await ages(redis))["tables_stale"] == 2
+    JobRecord(redis.written, "shop", print).fresh(NOON + 5)  # the service ends
+    found = await ages(redis)
+    assert found["tables_stale"] == 0
+    assert "Gold table a – 12:00:00 UTC 1 h 0 min old; no service runs" in shown(lake=found)["lake"]
+
+
+async def test_of_many_gold_tables_the_oldest_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "time", lambda: NOON + 60)
+    redis, names = Redis(), tuple(f"t{n:02}" for n in range(40))
+    record = JobRecord(redis.written, "shop", print)
+    for n, name in enumerate(names):
+        record.fresh(NOON + n, [TableRun(layer="gold", table=name)], every_s=10)
+    text = shown(lake=await ages(redis, names))["lake"]
+    assert "Gold table t07" in text
+    assert "Gold table t08" not in text
+    assert "32 more Gold tables, none older" in text
+
+
+@pytest.mark.parametrize("spoilt", [{"every_s": "10"}, {"fresh_at": "[]"}, {"fresh_at": '{"gold/a": "x"}'}])
+async def test_a_freshness_that_is_none_leaves_the_former_one_and_the_next_run_mends_it(
+    spoilt: dict[str, str],
+) -> None:
+    redis = Redis()
+    records = LakeRecords(redis, "shop", gold=("a", "b"))
+    fresh(redis, NOON)
+    await records.ask()
+    before = records.figures()
+    redis.written.hashes["batch_freshness:shop"] = spoilt
+    await records.ask()
+    assert records.figures() == before
+    fresh(redis, NOON + 1)
+    await records.ask()
+    assert records.figures() != before
 
 
 async def test_without_records_there_is_nothing_to_show() -> None:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from html import escape
 from typing import Any
+from urllib.parse import unquote
 
 import msgspec
 import pytest
@@ -64,13 +66,20 @@ OPENING: dict[str, Any] = {
 @pytest.mark.parametrize(
     ("workers", "expected"),
     [
-        ([seen()], "Right Every change that Kafka had at 12:00:00 UTC is out. 1 of 1 workers."),
-        ([seen(stats={"sources": {"orders/0": source(1_200, 0.42)}})], "Right 1,200 changes are on their way"),
-        ([seen(stats={"ready": False})], "Cannot tell The workers have not opened all their partitions yet"),
-        ([seen(stats=OPENING)], "Cannot tell 1 of 2 partitions of a:6066 are opened again after an error: RedisAway"),
+        ([seen()], "Right Every change that Kafka had at 12:00:00 UTC is out. 1 of 1 worker. No dead letters since"),
+        ([seen(stats={"sources": {"orders/0": source(1_200, 0.42)}})], "Right 1,200 changes are on their way, the"),
         (
-            [seen(stats={"away_since": {"guard": NOON}}), seen("b:6066", stats=OPENING)],
-            "Behind A server that a worker needs does not answer since 12:00:00 UTC: the server of guard for 0 s (a:60",
+            [seen(stats={"sources": {"orders/0": source(1, 0.42)}})],
+            "Right 1 change is on its way, the oldest for 0",
+        ),
+        ([seen(stats={"ready": False})], "Cannot tell The workers have not opened all their partitions yet"),
+        ([seen(stats=OPENING)], "Cannot tell 1 of 2 partitions of a:6066 is opened again after an error: RedisAway"),
+        (
+            [
+                seen(stats={"away_since": {"guard": NOON}}, servers={"guard": "Redis"}),
+                seen("b:6066", stats=OPENING),
+            ],
+            "Behind A server that a worker needs does not answer since 12:00:00 UTC: Redis (guard) for 0 s (a:6066).",
         ),
         ([seen(stats={"away_since": {"guard": NOON}})], "Right Every change"),
         ([seen(kafka_at=NOON - 2)], "Right Every change that Kafka had at 11:59:58 UTC is out."),
@@ -88,6 +97,10 @@ OPENING: dict[str, Any] = {
         ([seen(stats={"sources": {}})], "Right No source partition is assigned to these workers"),
         ([seen(alerts=[alert("Behind", "orders/1")])], "Behind A source partition is more than a minute behind"),
         ([seen(alerts=[alert("Behind"), alert("DeadLettersGrow", "3")])], "Waits for a person Records became dead"),
+        (
+            [seen(alerts=[alert("OrdersLate"), alert("Behind"), alert("ServerAway", "Redis (guard) for 90 s")])],
+            "Behind A server that a worker needs does not answer since 12:00:00 UTC: Redis (guard) for 90 s",
+        ),
         ([seen(alerts=[alert("OfAnotherVersion")])], "Cannot tell A worker reports OfAnotherVersion"),
     ],
 )
@@ -100,6 +113,9 @@ def test_a_fault_has_its_place_its_meaning_and_a_command() -> None:
     [rule] = [rule for rule in ORDER_RULES if rule.name == "DeadLettersGrow"]
     for part in ("a:6066: 3 dead letters in 10 minutes", "12:00:00 UTC", rule.impact, rule.do, rule.docs):
         assert part in text
+    verdict = shown(seen(alerts=[alert("DeadLettersGrow", "3 dead letters in 10 minutes")]))["verdict"]
+    assert verdict.endswith("3 dead letters in 10 minutes (a:6066). Begin with millrace dead-letters list .")
+    assert "Begin with" not in shown(seen())["verdict"]
     assert shown(seen())["faults"] == ""
 
 
@@ -174,8 +190,10 @@ def test_a_clock_that_is_off_is_named(ahead_s: float, words: str) -> None:
 
 
 def test_a_server_that_does_not_answer_is_a_row_of_its_own() -> None:
-    text = shown(seen(stats={"away_since": {"guard": NOON}}))["workers"]
-    assert "server of guard, for a:6066 does not answer since 12:00:00 UTC" in text
+    text = shown(seen(stats={"away_since": {"guard": NOON}}, servers={"guard": "Redis"}))["workers"]
+    assert "Redis (guard), for a:6066 does not answer since 12:00:00 UTC" in text
+    older = shown(seen(stats={"away_since": {"guard": NOON}}))["workers"]
+    assert "the server of guard, for a:6066 does not answer since 12:00:00 UTC" in older
 
 
 def test_partitions_that_wait_or_are_behind_come_first_with_the_time_to_drain() -> None:
@@ -218,6 +236,27 @@ def test_foreign_text_is_shown_as_text() -> None:
     assert whole.count("&lt;script&gt;") >= 8
     page = order_page(ODD, {"error": ODD})
     assert ODD not in page
+
+
+ODD_IDS = [ODD, "a/b", "../..", "a b", "ä€😀\u202e", "%2F", "?x=1#y", "'\"", "\x00\n", "é" * 255]
+
+
+@pytest.mark.parametrize("order_id", ODD_IDS, ids=ascii)
+def test_an_order_of_an_odd_id_is_listed_and_linked_as_what_it_is(order_id: str) -> None:
+    html = waiting_section([waiting(order(order_id))])
+    [link] = re.findall(r'<a href="/orders/([^"]*)/">', html)
+    assert unquote(link) == order_id
+    assert re.fullmatch(r"[\w.%~-]+", link), "a link that any browser asks for as it is"
+    assert "<script" not in html
+    page = order_page(order_id, {"error": f"order {order_id} is unknown"})
+    assert escape(f"Order {order_id}") in page
+    assert "<script" not in page
+
+
+def test_an_id_of_10_kb_is_cut_off_in_a_list_and_whole_on_its_page() -> None:
+    long = "x" * 10_000
+    assert ">" + "x" * 64 + "…</a>" in waiting_section([waiting(order(long))])
+    assert long in order_page(long, {"error": "it is unknown"})
 
 
 def test_the_page_stays_small_with_96_partitions_and_10_000_incomplete_orders() -> None:

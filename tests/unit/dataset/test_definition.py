@@ -198,6 +198,14 @@ def _forward(document: dict[str, Any], **wrong: Any) -> None:
             "tables[0].rules[0].min: 2001-01-01 is above max 2000-01-01",
         ),
         (lambda d: _table(d)["rules"][0].update(max=0), "tables[0].rules[0].min: 1 is above max 0"),
+        (
+            lambda d: _table(d)["rules"].append({"check": "range", "column": "size", "max": 9, "action": "warn"}),
+            "tables[0].rules[1].check: rules[0] is a 'range' of size already: make one rule of the two",
+        ),
+        (
+            lambda d: _table(d)["rules"].append({"check": "not_null", "column": _table(d)["key"][0], "action": "warn"}),
+            "tables[0].rules[1].action: must be quarantine or fail, not warn: Silver has no row with NULL in its key",
+        ),
         (lambda d: _table(d, 1)["rules"][0].update(table="x"), "tables[1].rules[0].table: table 'x' does not exist"),
         (lambda d: _limit(d, of="sise"), "tables[1].rules[1].of: table 'baskets' has no column 'sise'"),
         (lambda d: _limit(d, by="basket"), "tables[1].rules[1].by: column 'basket' does not exist"),

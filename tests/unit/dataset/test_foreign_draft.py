@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batch.bronze import table as bronze_rows
-from batch.silver.refine import META
+from batch.silver.versions import META
 from config.dataset import load_definition_file
 from config.definition import LogicalType
 from config.engines import ENGINES

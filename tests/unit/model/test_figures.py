@@ -136,3 +136,17 @@ def test_the_kind_and_the_row_before_are_read_from_both_forms_of_an_envelope() -
         assert kind_and_before(updated(ORDER, ORDER, wrapped=is_wrapped)) == (UPDATED, ORDER)
         assert kind_and_before(deleted(ORDER, wrapped=is_wrapped)) == (DELETED, ORDER)
         assert kind_and_before(snapshot_read(ORDER, wrapped=is_wrapped)) == (READ, None)
+
+
+@pytest.mark.parametrize("column", ["at", "total", "customer_id"])
+def test_an_order_without_a_column_that_is_counted_is_refused(column: str) -> None:
+    renamed = {f"new_{name}" if name == column else name: value for name, value in ORDER.items()}
+    with pytest.raises(ValueError, match=f"^{column}: the row has no such column"):
+        OF(CREATED, None, renamed, AT_MS, NOW_S)
+
+
+def test_a_customer_without_a_country_and_an_item_without_pieces_are_refused() -> None:
+    with pytest.raises(ValueError, match="country: "):
+        customer_figures("id", "country")(UPDATED, None, {"id": 1}, AT_MS, NOW_S)
+    with pytest.raises(ValueError, match="quantity: "):
+        item_figures("order_id", "quantity", late_s=600)(CREATED, None, {"order_id": "o1"}, AT_MS, NOW_S)

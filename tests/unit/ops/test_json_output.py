@@ -18,7 +18,9 @@ from batch.__main__ import main as lake
 from config.json_output import MEMBERS, add_json_option, print_json
 from ops import locks, schemas, topics
 from ops.cli import main, parser
+from ops.connector import commands as connector
 from ops.connector.rest import ConnectClient
+from ops.connector.source_columns import Difference
 from ops.dataset.oracle import Verdict
 from ops.dead_letters import commands as dead_letters
 from ops.dead_letters.letter import DeadLetter, RecordRef, read_record
@@ -107,6 +109,21 @@ def test_the_connector(
     assert (found["state"], len(found["tasks"]), found["failure"]) == expected
     assert found["connector"] == "project_db-connector"
     assert found["reading"] == (["customers"] if status else [])
+
+
+@pytest.mark.parametrize(("is_wrong", "exit_code"), [(False, 0), (True, 1)])
+def test_the_connector_of_a_source_that_differs_from_its_definition(
+    answer: Answer, monkeypatch: pytest.MonkeyPatch, is_wrong: bool, exit_code: int
+) -> None:
+    for name, value in (("HOST", "127.0.0.1"), ("USER", "owner"), ("PASSWORD", "word")):
+        monkeypatch.setenv(f"MYSQL_{name}", value)
+    running = {"connector": {"state": "RUNNING"}, "tasks": [{"id": 0, "state": "RUNNING"}]}
+    monkeypatch.setattr(ConnectClient, "status", lambda *_: running)
+    monkeypatch.setattr(ConnectClient, "config", lambda *_: {})
+    monkeypatch.setattr(ConnectClient, "offsets", lambda *_: [])
+    difference = Difference(table="orders", text="the definition lacks colour", is_wrong=is_wrong)
+    monkeypatch.setattr(connector, "compared", lambda *_: [difference])
+    assert answer("connector", "status", exit_code=exit_code)["source"] == [str(difference)]
 
 
 def test_the_locks(answer: Answer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ from config.dataset import load_definition
 from ops.connector.exposition import WatchCollector
 from ops.connector.read_progress import LOOK_S, EnoughError, ReadProgress, Signals
 from ops.connector.rest import ConnectClient
+from ops.connector.task_starts import TaskStarts
 from stack.errors import StackError
 from streams.adapters.redis import RedisAwayError, Script
 from streams.model.table_read import ConnectorReads, TableRead
@@ -54,7 +55,8 @@ class Figures:
     def __init__(self) -> None:
         self.rows: dict[str, int] = {}
         self.signalled: dict[str, int] = {}
-        self.began = 0
+        self.began = self.started = 0
+        self.started_error: StackError | None = None
         self.asked: list[tuple[str, int]] = []
         self.error: StackError | None = None
 
@@ -63,6 +65,11 @@ class Figures:
 
     def signalled_ms(self) -> Mapping[str, int]:
         return self.signalled
+
+    def started_ms(self) -> int:
+        if self.started_error is not None:
+            raise self.started_error
+        return self.started
 
     def records_since(self, table: str, since_ms: int) -> int:
         if self.error is not None:
@@ -152,6 +159,69 @@ def test_the_snapshot_of_an_epoch_is_counted_from_its_beginning(world: World) ->
     world.connect.at(INITIAL)
     world.look()
     assert {since for _, since in world.figures.asked} == {500}, "the signal was given to the former connector"
+
+
+def test_a_snapshot_that_is_interrupted_and_begins_again_is_counted_from_its_new_beginning(world: World) -> None:
+    world.figures.began, world.figures.started = 500, 600
+    world.connect.at(INITIAL)
+    world.figures.rows = {"orders": 900}
+    assert world.look()["orders"] == (900, True)
+    world.figures.asked.clear()
+    world.figures.started, world.figures.rows = 8_000, {"orders": 20}
+    assert world.look()["orders"] == (20, True), "not the 900 of the attempt before"
+    world.figures.rows = {"orders": 1_000}
+    world.connect.at(STREAMING)
+    world.figures.started = 9_000
+    assert world.look()["orders"] == (1_000, False), "a start after the snapshot has ended begins no new one"
+    assert {since for _, since in world.figures.asked} == {8_000}
+
+
+def test_a_watch_that_begins_after_the_interruption_counts_the_present_attempt_only(world: World) -> None:
+    world.figures.started = 8_000
+    world.connect.at(INITIAL)
+    world.look()
+    assert {since for _, since in world.figures.asked} == {8_000}
+
+
+def test_an_incremental_read_that_is_interrupted_goes_on_and_so_do_its_figures(world: World) -> None:
+    world.figures.signalled, world.figures.started = {"customers": 7_000}, 8_000
+    world.connect.at(reading("customers"))
+    world.look()
+    assert world.figures.asked == [("customers", 7_000)]
+
+
+def test_without_the_status_topic_of_connect_rows_are_counted_from_the_epoch_and_the_watch_says_so(
+    world: World,
+) -> None:
+    world.figures.began, world.figures.started_error = 500, StackError("topic millrace-connect-status does not exist")
+    world.connect.at(INITIAL)
+    world.figures.rows = {"orders": 10}
+    for _ in range(2):
+        assert world.look()["orders"] == (10, True)
+    assert [line.rpartition(": ")[2] for line in world.said] == ["topic millrace-connect-status does not exist"]
+
+
+def test_a_start_is_a_task_that_begins_to_run_not_one_that_was_paused() -> None:
+    def starts(*records: tuple[str, str | None]) -> int:
+        found = TaskStarts("shop-connector")
+        for at_ms, (task, state) in enumerate(records, 1):
+            value = None if state is None else json.dumps({"state": state, "trace": None, "generation": 3}).encode()
+            found.take(f"status-{task}".encode(), value, at_ms)
+        return found.newest_ms
+
+    task = "task-shop-connector-0"
+    assert starts() == 0
+    assert starts((task, "RUNNING"), (task, "FAILED")) == 1
+    assert starts((task, "RUNNING"), (task, "FAILED"), (task, "RUNNING")) == 3
+    assert starts((task, "RUNNING"), (task, "UNASSIGNED"), (task, "RUNNING")) == 3
+    assert starts((task, "RUNNING"), (task, "PAUSED"), (task, "RUNNING")) == 1, "it goes on where it was"
+    assert starts((task, "PAUSED"), (task, None), (task, "RUNNING")) == 3, "it was deleted and created again"
+    others = ["connector-shop-connector", "task-shop-connector-2-0", "task-shop-connector-x", "task-shop-0", "topic-x"]
+    assert starts(*((other, "RUNNING") for other in others)) == 0
+    spoilt = TaskStarts("shop-connector")
+    for key, value in ((None, b"{}"), (b"status-task-shop-connector-0", b"[]"), (b"status-task-shop-connector-0", b"")):
+        spoilt.take(key, value, 9)
+    assert spoilt.newest_ms == 0
 
 
 def test_the_figures_stay_while_a_server_does_not_answer_and_redis_costs_only_the_page(world: World) -> None:

@@ -25,6 +25,9 @@ def test_the_most_frequent_reason_comes_first_with_the_time_of_its_newest_letter
     refusals.note(["a", "b"], 1.0)
     refusals.note(["b"], 2.0)
     assert [(each["reason"], each["newest"]) for each in refusals.most_common(2)] == [("b", 2), ("a", 1)]
+    assert refusals.newest == "b"
+    refusals.note(["a"], 3.0)
+    assert (refusals.newest, Refusals().newest) == ("a", None)
 
 
 def test_what_is_kept_of_reasons_is_bounded() -> None:

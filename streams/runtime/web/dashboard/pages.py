@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, cast
@@ -48,7 +49,9 @@ class GroupWorkers:
         try:
             return await self._router.get(address, "/snapshot")
         except ClientConnectorError as error:
-            raise OSError(f"no connection ({error.strerror or error.os_error})") from error
+            # Its own text repeats the address, which is the worker's name already.
+            why = os.strerror(error.errno) if error.errno else str(error.os_error)
+            raise OSError(f"no connection ({why.lower()})") from error
         except ClientError as error:
             raise OSError(str(error)) from error
 

@@ -15,6 +15,7 @@ from streams.runtime.web.dashboard.html import Markup, chart, element, joined, t
 from streams.runtime.web.dashboard.rings import MINUTES_A_POINT, SECONDS_A_POINT
 from streams.runtime.web.dashboard.verdict import Fault, Judgement, clock, judge, own_snapshots
 from streams.runtime.web.rules import Rule, Verdict
+from streams.runtime.web.words import counted, server_of
 
 MOST_PARTITIONS: Final = 16
 MOST_FAULTS: Final = 6
@@ -70,9 +71,10 @@ def _part(name: str, section: PartSection, answering: Sequence[Snapshot]) -> Mar
 
 
 def verdict(judgement: Judgement) -> Markup:
-    """Return the first sentence."""
+    """Return the first sentence, and the command to begin with."""
     word = element("strong", judgement.verdict.capitalize(), aria_live="polite")
-    return element("p", word, " ", judgement.sentence, class_=_CLASSES[judgement.verdict])
+    command = joined(" Begin with ", element("code", judgement.do), ".") if judgement.do else ""
+    return element("p", word, " ", judgement.sentence, command, class_=_CLASSES[judgement.verdict])
 
 
 def faults(judgement: Judgement) -> Markup:
@@ -165,7 +167,8 @@ def _worker_rows(seen: Seen) -> Iterator[tuple[Any, ...]]:
     partitions = f"{len(running)} of {len(stats.get('partitions', {}))} running"
     yield f"{seen.name} ({seen.app or 'unknown'})", state, seen.snapshot.get("version"), partitions, started
     for part, since in stats.get("away_since", {}).items():
-        yield f"server of {part}, for {seen.name}", f"does not answer since {clock(since)}", None, None, None
+        server = server_of(part, seen.snapshot.get("servers", {}).get(part))
+        yield f"{server}, for {seen.name}", f"does not answer since {clock(since)}", None, None, None
 
 
 def partition_table(workers: Sequence[Seen]) -> Markup:
@@ -184,7 +187,7 @@ def _partition_rows(worker: str, snapshot: Mapping[str, Any]) -> Iterator[tuple[
     for name, part in stats.get("partitions", {}).items():
         if part.get("state") != "running":
             left, error = part.get("restore_remaining") or 0, part.get("error") or ""
-            state = f"{part.get('state')}, {left:,} changelog records to restore {error[:80]}"
+            state = f"{part.get('state')}, {counted(left, 'changelog record')} to restore {error[:80]}"
             yield float("inf"), 0, f"partition {name}", state, None, None, worker
     for place, source in stats.get("sources", {}).items():
         lag, oldest_s = source.get("lag", 0), source.get("oldest_s")

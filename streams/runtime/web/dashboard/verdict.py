@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from streams.runtime.web.dashboard.board import Seen
 from streams.runtime.web.rules import AWAY_S, Rule, Verdict
+from streams.runtime.web.words import counted, server_of
 
 MOST_CHARACTERS: Final = 200
 """Length at which the text of an error is cut off."""
@@ -17,6 +18,8 @@ _RANK: Final = (Verdict.RIGHT, Verdict.BEHIND, Verdict.PERSON, Verdict.UNKNOWN)
 _WORKER_DOWN: Final = "WorkerDown"
 _SERVER_AWAY: Final = "ServerAway"
 _KAFKA_UNANSWERED: Final = "KafkaUnanswered"
+_SYMPTOMS: Final = ("OrdersLate", "Behind", "NoCommit")
+"""Rules that another fault of the same rank breaks too; that fault is named first, as it says what to mend."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,10 +34,11 @@ class Fault:
 
 @dataclass(frozen=True, kw_only=True)
 class Judgement:
-    """The verdict, the sentence that explains it, and all faults, the worst first."""
+    """The verdict, the sentence that explains it, the command to begin with, and all faults, the worst first."""
 
     verdict: Verdict
     sentence: str
+    do: str = ""
     faults: Sequence[Fault]
 
 
@@ -44,12 +48,12 @@ def judge(workers: Sequence[Seen], rules: Sequence[Rule]) -> Judgement:
     faults = _faults(workers, known)
     firing = {(fault.rule.name, fault.worker) for fault in faults}
     faults += [fault for fault in _early(workers, known) if (fault.rule.name, fault.worker) not in firing]
-    faults.sort(key=lambda fault: -_RANK.index(fault.rule.verdict))
+    faults.sort(key=lambda fault: (-_RANK.index(fault.rule.verdict), fault.rule.name in _SYMPTOMS))
     if faults:
         worst = faults[0]
         since = "" if worst.since is None else f" since {clock(worst.since)}"
         sentence = f"{worst.rule.summary}{since}: {worst.found} ({worst.worker})."
-        return Judgement(verdict=worst.rule.verdict, sentence=sentence, faults=faults)
+        return Judgement(verdict=worst.rule.verdict, sentence=sentence, do=worst.rule.do, faults=faults)
     answering = [seen.snapshot for seen in workers if seen.snapshot is not None]
     if not all(snapshot["stats"].get("ready") for snapshot in answering):
         return Judgement(verdict=Verdict.UNKNOWN, sentence=_opening(workers), faults=())
@@ -88,7 +92,8 @@ def _early(workers: Sequence[Seen], rules: Mapping[str, Rule]) -> list[Fault]:
             found.append(Fault(rule=rule, worker=seen.name, found=what, since=kafka_at))
         elif not all(each.snapshot is None or each.snapshot["stats"].get("ready") for each in workers):
             for part, since in seen.snapshot["stats"].get("away_since", {}).items():
-                rule, what = rules[_SERVER_AWAY], f"the server of {part} for {at - since:.0f} s"
+                server = server_of(part, seen.snapshot.get("servers", {}).get(part))
+                rule, what = rules[_SERVER_AWAY], f"{server} for {at - since:.0f} s"
                 found.append(Fault(rule=rule, worker=seen.name, found=what, since=since))
     return found
 
@@ -100,7 +105,9 @@ def _opening(workers: Sequence[Seen]) -> str:
             parts = seen.snapshot["stats"].get("partitions", {})
             failed = [part["error"] for part in parts.values() if part.get("state") != "running" and part.get("error")]
             if failed:
-                what = f"{len(failed)} of {len(parts)} partitions of {seen.name} are opened again after an error"
+                of = counted(len(parts), "partition")
+                are = "is" if len(failed) == 1 else "are"
+                what = f"{len(failed)} of {of} of {seen.name} {are} opened again after an error"
                 return f"{what}: {failed[0][:MOST_CHARACTERS]}"
     return "The workers have not opened all their partitions yet: this takes seconds after a start or a change."
 
@@ -127,18 +134,19 @@ def _right(answering: Sequence[Mapping[str, Any]], *, number: int) -> str:
     at = clock(min(heard, default=answering[0]["at"]))
     if waiting:
         oldest = max(source.get("oldest_s") or 0.0 for source in lags)
-        begin = f"{waiting:,} changes are on their way, the oldest for {oldest:.1f} s."
+        changes = counted(waiting, "change is on its way", "changes are on their way")
+        begin = f"{changes}, the oldest for {oldest:.1f} s."
     elif lags:
         begin = f"Every change that Kafka had at {at} is out."
     else:
         begin = f"No source partition is assigned to these workers at {at}."
     waiting = [snapshot["waiting"].get("count", 0) for snapshot in answering if snapshot.get("waiting")]
-    parts = [begin, f"{number} of {number} workers."]
+    parts = [begin, f"{number} of {counted(number, 'worker')}."]
     if waiting:
-        parts.append(f"{_number(sum(waiting), 'order')} {'waits' if sum(waiting) == 1 else 'wait'} to be complete.")
+        parts.append(f"{_counted(sum(waiting), 'order waits', 'orders wait')} to be complete.")
     parts += [_lake(snapshot["lake"]) for snapshot in answering[:1] if snapshot.get("lake", {}).get("verdict")]
     letters = sum(snapshot["stats"].get("refused", 0) for snapshot in answering)
-    return " ".join([*parts, f"{_number(letters, 'dead letter')} since the start."])
+    return " ".join([*parts, f"{_counted(letters, 'dead letter', 'dead letters')} since the start."])
 
 
 def _lake(records: Mapping[str, Any]) -> str:
@@ -146,8 +154,8 @@ def _lake(records: Mapping[str, Any]) -> str:
     return f"The lake {'equalled' if records['verdict'] == 'equal' else 'was behind'} the database at {at}."
 
 
-def _number(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}" if number else f"No {noun}s"
+def _counted(number: int, one: str, many: str) -> str:
+    return counted(number, one, many) if number else f"No {many}"
 
 
 def clock(moment: float) -> str:
