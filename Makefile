@@ -32,8 +32,8 @@ test-lake: $(VENV)/ready ## run the tests of the lake and its commands, on Spark
 test-nightly: $(VENV)/ready ## run the rare and slow tests that `make test` leaves out
 	@$(BIN)/python -m tests.lanes --nightly
 
-faults: $(VENV)/ready ## break servers and workers under load, and run mutants; options ROW=1,4 DOSE=full SEED=7
-	@$(BIN)/python -m tests.faults $(if $(ROW),--rows $(ROW)) $(if $(DOSE),--dose $(DOSE)) $(if $(SEED),--seed $(SEED))
+faults: $(VENV)/ready ## break servers and workers under load, and run mutants; options ROW=1,4 DOSE=full SEED=7 SET=NAME=VALUE
+	@$(BIN)/python -m tests.faults $(if $(ROW),--rows $(ROW)) $(if $(DOSE),--dose $(DOSE)) $(if $(SEED),--seed $(SEED)) $(if $(SET),--set $(SET))
 
 bench: $(VENV)/ready $(BENCH_VENV)/ready ## measure the stream and other systems; options SYSTEM=millrace INPUT=small REPEAT=1
 	@$(BIN)/python -m bench stream $(if $(SYSTEM),--system $(SYSTEM)) $(if $(INPUT),--input $(INPUT)) $(if $(REPEAT),--repeat $(REPEAT))
