@@ -31,6 +31,7 @@ from streams.runtime.partition.producer import PartitionProducer
 from streams.runtime.partition.shared_ids import SharedIds
 from streams.runtime.partition.sources import source_records
 from streams.runtime.partition.transaction import LARGEST_REQUEST_BYTES
+from streams.runtime.stats import RuntimeStats
 from streams.topics import order_state_changelog
 from tables import order_state
 from tables.archive.committer import ArchiveSink
@@ -40,12 +41,17 @@ TRANSACTION_TIMEOUT_MS = 10_000
 
 
 class StoppedApplication:
-    """An application without workers, as far as a sink uses it: its id, Kafka, and its group's offsets."""
+    """An application without workers, as far as a sink uses it: its id, Kafka, and its group's offsets.
+
+    Attributes:
+        stats: what a sink counts; nobody reads it.
+    """
 
     def __init__(self, app_id: str, kafka_client: Mapping[str, Any], *, output_compression: str | None) -> None:
         self.id = app_id
         self.kafka_client = dict(kafka_client)
         self.output_compression = output_compression
+        self.stats = RuntimeStats()
 
     @property
     def conf(self) -> StoppedApplication:
