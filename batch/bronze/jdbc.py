@@ -81,7 +81,9 @@ def land_jdbc(table: Table, context: RunContext) -> LayerResult:
     settings, definition = source_of(table, context), context.definition
     with connected(settings, definition.database, definition.schema) as connection:
         others = check_columns(connection, table)
-        landing = _JdbcLanding(bronze=bronze, table=table, context=context, span=span, is_first=is_first)
+        landing = _JdbcLanding(
+            bronze=bronze, table=table, context=context, span=span, is_first=is_first, new_columns=new
+        )
         if is_first or landing.is_whole:
             check_key(connection, table)
         row_sizes = measured(connection, table, landing.condition(), context)
@@ -114,13 +116,20 @@ def _new_columns(bronze: LakeTable, table: Table, context: RunContext, done: dic
 
 @dataclass(frozen=True, kw_only=True)
 class _JdbcLanding:
-    """Appends the rows of one table's window to Bronze; `is_first` is true if Bronze has no rows from this feed yet."""
+    """Appends the rows of one table's window to Bronze.
+
+    Attributes:
+        is_first: whether Bronze has no rows from this feed yet.
+        new_columns: names of columns that the last run did not read. Their values are compared besides the rows'
+            hashes, which are made of values alone, and stay the same if a column gets another name.
+    """
 
     bronze: LakeTable
     table: Table
     context: RunContext
     span: Window
     is_first: bool
+    new_columns: Sequence[str]
 
     @property
     def is_whole(self) -> bool:
@@ -229,7 +238,12 @@ class _JdbcLanding:
             if has_timeless:
                 own = _without_null(new.where(self._is_timeless), key).select(*key).distinct()
                 there = there.unionByName(versions.join(own, [*key], "left_semi"))
-        return anti_joined(new, self._newest(there), [*key, "_row_hash"])
+        return anti_joined(new, self._newest(there), self._identity)
+
+    @property
+    def _identity(self) -> list[str]:
+        """The columns by which a row of the source is the same as a version in Bronze."""
+        return list(dict.fromkeys([*self.table.key, "_row_hash", *self.new_columns]))
 
     @property
     def _is_timeless(self) -> Column:
@@ -248,7 +262,7 @@ class _JdbcLanding:
         """
         key = self.table.key
         known = self._newest(self.bronze.read())
-        changed = anti_joined(new, known, [*key, "_row_hash"])
+        changed = anti_joined(new, known, self._identity)
         gone = anti_joined(_without_null(known, key), there, key).select(*key)
         others = {name: F.lit(None).cast("string") for name in self.table.column_names if name not in key}
         return changed.unionByName(self._stamped(gone.withColumns(others) if others else gone, "d"))
@@ -258,11 +272,17 @@ class _JdbcLanding:
 
         Rows with NULL in their key have no newest version, because several may have the same key: all are returned.
         """
-        key = self.table.key
-        versions = versions.select(*key, F.struct("_sequence", "_op", "_row_hash").alias(_NEWEST))
+        key, there = self.table.key, versions.columns
+        content = [F.col("_row_hash")]
+        content += [
+            (F.col(name) if name in there else F.lit(None).cast("string")).alias(name)
+            for name in self.new_columns
+            if name not in key
+        ]
+        versions = versions.select(*key, F.struct("_sequence", "_op", *content).alias(_NEWEST))
         newest = _without_null(versions, key).groupBy(*key).agg(F.max(_NEWEST).alias(_NEWEST))
         known = newest.where(f"{_NEWEST}._op <> 'd'").unionByName(_with_null(versions, key))
-        return known.select(*key, F.col(f"{_NEWEST}._row_hash").alias("_row_hash"))
+        return known.select(*key, f"{_NEWEST}.*").select(*self._identity)
 
 
 def _without_null(rows: DataFrame, key: Sequence[str]) -> DataFrame:

@@ -69,6 +69,19 @@ def test_a_column_that_comes_back_to_the_definition_is_read_again(orders: Source
     assert orders.land().is_unchanged
 
 
+def test_a_column_that_got_another_name_is_read_under_it(orders: Source, shop: Connection) -> None:
+    for number in (1, 2):
+        order(shop, number, "'2025-01-01 00:00:00'")
+    shop.commit()
+    orders.land()
+    execute(shop, "ALTER TABLE orders RENAME COLUMN store_id TO branch")
+    renamed = [msgspec.structs.replace(c, name="branch") if c.name == "store_id" else c for c in orders.table.columns]
+    orders.table = msgspec.structs.replace(orders.table, columns=tuple(renamed))
+    assert orders.land().rows_written == 2, "the hash of a row's values is the same as before"
+    assert orders.rows("id", "branch")[1::2] == [("order-1", "2"), ("order-2", "2")]
+    assert orders.land().is_unchanged
+
+
 def test_a_run_too_many_writes_nothing(orders: Source, shop: Connection) -> None:
     order(shop, 1)
     shop.commit()
