@@ -108,6 +108,14 @@ def test_the_verdict_is_the_worst_of_what_the_workers_say(workers: Sequence[Seen
     assert shown(*workers)["verdict"].startswith(expected)
 
 
+def test_a_worker_that_left_is_named_in_the_sentence_as_long_as_it_is_listed() -> None:
+    earlier = away("c:6066", answered_at=NOON - 60, is_member=False)
+    assert "left" not in shown(seen())["verdict"]
+    assert shown(seen(), away(is_member=False))["verdict"].endswith("b:6066 left the group; last answer 12:00:00 UTC.")
+    both = shown(seen(), away(is_member=False), earlier)["verdict"]
+    assert both.endswith("b:6066 and 1 other left the group; last answer 12:00:00 UTC.")
+
+
 def test_a_fault_has_its_place_its_meaning_and_a_command() -> None:
     text = shown(seen(alerts=[alert("DeadLettersGrow", "3 dead letters in 10 minutes")]))["faults"]
     [rule] = [rule for rule in ORDER_RULES if rule.name == "DeadLettersGrow"]

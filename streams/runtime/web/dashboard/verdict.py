@@ -58,7 +58,7 @@ def judge(workers: Sequence[Seen], rules: Sequence[Rule]) -> Judgement:
     if not all(snapshot["stats"].get("ready") for snapshot in answering):
         return Judgement(verdict=Verdict.UNKNOWN, sentence=_opening(workers), faults=())
     sentence = _right(own_snapshots(workers), number=len(answering))
-    return Judgement(verdict=Verdict.RIGHT, sentence=sentence, faults=())
+    return Judgement(verdict=Verdict.RIGHT, sentence=" ".join([sentence, *_left(workers)]), faults=())
 
 
 def own_snapshots(workers: Sequence[Seen]) -> list[Mapping[str, Any]]:
@@ -147,6 +147,16 @@ def _right(answering: Sequence[Mapping[str, Any]], *, number: int) -> str:
     parts += [_lake(snapshot["lake"]) for snapshot in answering[:1] if snapshot.get("lake", {}).get("verdict")]
     letters = sum(snapshot["stats"].get("refused", 0) for snapshot in answering)
     return " ".join([*parts, f"{_counted(letters, 'dead letter', 'dead letters')} since the start."])
+
+
+def _left(workers: Sequence[Seen]) -> list[str]:
+    """Say which worker left last: nobody else knows whether it was stopped or has died."""
+    gone = [seen for seen in workers if not seen.is_member and seen.answered_at is not None]
+    if not gone:
+        return []
+    last = max(gone, key=lambda seen: seen.answered_at or 0.0)
+    others = f" and {counted(len(gone) - 1, 'other')}" if len(gone) > 1 else ""
+    return [f"{last.name}{others} left the group; last answer {clock(last.answered_at or 0.0)}."]
 
 
 def _lake(records: Mapping[str, Any]) -> str:
