@@ -174,7 +174,8 @@ class _ChangesLanding:
         done = kept_truncations(self.progress)
         self.progress.update(with_seen(self.progress, summary.truncations))
         truncations = kept_truncations(self.progress)
-        if not truncations:
+        newest = truncations[-1].sequence if truncations else ""
+        if not summary.truncations and (summary.lowest is None or summary.lowest >= newest):
             return rows
         bronze = None if self.context.full else self.bronze
         return with_deletes(rows, self.table, truncations, bronze=bronze, done=done)
@@ -218,7 +219,8 @@ class _ChangesLanding:
         # Of two contents at one position, Silver takes the one with the higher hash, whichever arrives first.
         identity = [*self.table.key, "_sequence", "_row_hash"]
         rows = deduplicated(rows, identity, summary.readable)
-        deletes = [each.sequence for each in kept_truncations(self.progress)]
+        # A delete of a former truncation is newer than the version that it deletes, which is one of these.
+        deletes = [each.sequence for each in summary.truncations]
         lowest = min((each for each in (summary.lowest, *deletes) if each is not None), default=None)
         if self.context.full or lowest is None or not self.bronze.exists():
             return rows

@@ -27,8 +27,8 @@ IS_TRUNCATION: Final = "_problem IS NULL AND NOT _is_tombstone AND _op = 't'"
 TRUNCATIONS_MAX: Final = 50
 """Maximum number of truncations that a table keeps. Changes older than all of them are deleted by the oldest."""
 
-_BY: Final = "_by"
-"""Name of a temporary column: the truncation that deletes a version."""
+_BY: Final = "_there_truncation"
+"""Name of a temporary column, the truncation that deletes a version; no key may begin like this."""
 
 
 class Truncation(NamedTuple):
