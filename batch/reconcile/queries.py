@@ -80,8 +80,8 @@ def _digest(bronze: DataFrame, table: Table) -> str:
         if column.type is LogicalType.DECIMAL and column.name in bronze.columns:
             number = canonical.decimal_of(text, *canonical.decimal_digits(column))
             text = f"coalesce(CAST({number} AS STRING), {text})"
-        texts.append(f"coalesce(concat(char_length({text}), ':', {text}), '-')")
-    return f"md5(concat({', '.join(texts)}))"
+        texts.append(text)
+    return f"md5({canonical.joined_texts(texts)})"
 
 
 def silver_rows(silver: DataFrame, table: Table) -> DataFrame:

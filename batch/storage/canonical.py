@@ -11,7 +11,7 @@ compared must have such columns as text.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Final
@@ -73,7 +73,11 @@ def spark_text(columns: Sequence[Column]) -> str:
 
     Columns of floating-point numbers must be text (`double_text`).
     """
-    texts = [_SPARK.get(column.type, "CAST({0} AS STRING)").format(f"`{column.name}`") for column in columns]
+    return joined_texts(_SPARK.get(column.type, "CAST({0} AS STRING)").format(f"`{column.name}`") for column in columns)
+
+
+def joined_texts(texts: Iterable[str]) -> str:
+    """Return a Spark SQL expression for a row's canonical text, given the expressions for the texts of its values."""
     values = (f"coalesce(concat(char_length({text}), ':', {text}), '-')" for text in texts)
     return f"concat({', '.join(values)})"
 
