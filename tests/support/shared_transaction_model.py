@@ -14,11 +14,12 @@ A search returns the shortest story that ends in a fault:
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final, NamedTuple
+
+from tests.support.state_search import Found, search
 
 OFFSETS: Final = "offsets"
 
@@ -113,15 +114,6 @@ Steps = Iterator[tuple[str, State]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
-    """The result of a search: the number of states, the fault if any, and the steps that lead to it."""
-
-    states: int
-    fault: str | None
-    story: tuple[str, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
 class SharedModel:
     """The rules.
 
@@ -144,18 +136,7 @@ class SharedModel:
         tasks = (Task("open", 1), Task("open", 1))
         ids = (("own0", Id(1)), ("own1", Id(1)))
         first = State(ids, (), (Worker(tasks=tasks), Worker()), openings=self.openings, troubles=self.troubles)
-        came: dict[State, tuple[State, str] | None] = {first: None}
-        queue = deque([first])
-        while queue:
-            state = queue.popleft()
-            for step, following in self.successors(state):
-                if following in came:
-                    continue
-                came[following] = state, step
-                if following.fault is not None:
-                    return Found(states=len(came), fault=following.fault, story=_story(came, following))
-                queue.append(following)
-        return Found(states=len(came), fault=None, story=())
+        return search(first, self.successors, lambda _, following: following.fault)
 
     def successors(self, state: State) -> Steps:
         """Yield all possible next states with the name of the step."""
@@ -390,11 +371,3 @@ def _put_task(state: State, number: int, partition: int, task: Task) -> State:
     worker = state.workers[number]
     tasks = (*worker.tasks[:partition], task, *worker.tasks[partition + 1 :])
     return _put(state, number, worker._replace(tasks=tasks))
-
-
-def _story(came: dict[State, tuple[State, str] | None], state: State) -> tuple[str, ...]:
-    steps = []
-    while (origin := came[state]) is not None:
-        state, step = origin
-        steps.append(step)
-    return tuple(reversed(steps))

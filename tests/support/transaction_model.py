@@ -14,11 +14,12 @@ A search visits every state that can be reached, and returns the shortest story 
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final, NamedTuple
+
+from tests.support.state_search import Found, search
 
 ORDERS: Final = 2
 STATE, ORDER, OFFSET = "state", "order", "offset"
@@ -84,15 +85,6 @@ class State(NamedTuple):
     delays: int = 0
 
 
-@dataclass(frozen=True)
-class Found:
-    """The result of a search: the number of states, the fault if any, and the steps that lead to it."""
-
-    states: int
-    fault: str | None
-    story: tuple[str, ...]
-
-
 @dataclass(frozen=True, kw_only=True)
 class Model:
     """The rules; `successors` yields every state that may follow.
@@ -118,18 +110,7 @@ class Model:
         for number, app in enumerate(self.apps):
             if app not in self.apps[:number]:
                 first = _open(first, number)
-        came: dict[State, tuple[State, str] | None] = {first: None}
-        queue = deque([first])
-        while queue:
-            state = queue.popleft()
-            for step, following in self.successors(state):
-                if following in came:
-                    continue
-                came[following] = (state, step)
-                if fault := _fault(state, following):
-                    return Found(len(came), fault, _story(came, following))
-                queue.append(following)
-        return Found(len(came), None, ())
+        return search(first, self.successors, _fault)
 
     def successors(self, state: State) -> Iterator[tuple[str, State]]:
         """Yield all possible next states with the name of the step."""
@@ -292,11 +273,3 @@ def _sets_back(before: Log, after: Log) -> bool:
     is_committed = before.is_open and not after.is_open and before.epoch == after.epoch
     sent = [value for kind, value in before.pending if kind == OFFSET]
     return is_committed and bool(sent) and max(sent) != after.offset
-
-
-def _story(came: dict[State, tuple[State, str] | None], state: State) -> tuple[str, ...]:
-    steps = []
-    while (origin := came[state]) is not None:
-        state, step = origin
-        steps.append(step)
-    return tuple(reversed(steps))
