@@ -148,22 +148,21 @@ class LockGuard(Service):
     async def _claim(self, claims: Sequence[Claim], token: str) -> bytes:
         denied = [position for position, claim in enumerate(claims, 1) if claim.was_denied]
         blob = _encode((token, app_of(token), self._retention_s, [claim.order_id for claim in claims], denied))
-        unavailable = b"".join(b"H" if claim.was_denied else b"U" for claim in claims)  # no news of a denied lock
-        while True:
-            if self._goes_on and not self._may_probe():
-                return unavailable
+        while not self._goes_on or self._may_probe():
             try:
                 answer: bytes = await self._client.call(CLAIM, blob, timeout_s=self._patience_s())
             except RedisAwayError as error:
                 self._outage.begin(error)
                 if self._goes_on:
                     self._next_probe = time.monotonic() + PROBE_PAUSE_S
-                    return unavailable
+                    break
                 await asyncio.sleep(RETRY_S)
             else:
                 self._answered()
                 assert len(answer) == len(claims)
                 return answer
+        answers = (Answer.HELD if claim.was_denied else Answer.UNAVAILABLE for claim in claims)  # no news of a denial
+        return "".join(each.value for each in answers).encode()
 
     def _may_probe(self) -> bool:
         """Return whether to send a claim to Redis; during an outage, only one claim per second is sent."""
