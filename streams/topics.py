@@ -118,9 +118,9 @@ LEFT_OUT_HEADER = "left_out"
 
 KEY_LEFT_OUT_HEADER = "key_left_out"
 """Header of a dead letter whose key was left out because it is too large; contains the key's size in bytes, or
-`UNKNOWN` for a letter that stands for records that could not be read."""
+`SIZE_UNKNOWN` for a letter that stands for records that could not be read."""
 
-UNKNOWN = "unknown"
+SIZE_UNKNOWN = "unknown"
 
 
 def order_state_changelog(app_id: str) -> str:

@@ -16,7 +16,7 @@ from ops.dead_letters.letter import REPLAYED, DeadLetter, RecordRef
 from ops.dead_letters.printing import short
 from ops.producer import ANSWER_S
 from stack.errors import StackError
-from streams.topics import DEAD_LETTERS, KEY_LEFT_OUT_HEADER, REPLAYED_FROM_HEADER, UNKNOWN
+from streams.topics import DEAD_LETTERS, KEY_LEFT_OUT_HEADER, REPLAYED_FROM_HEADER, SIZE_UNKNOWN
 
 CHUNK_LETTERS: Final = 500
 CHUNK_BYTES: Final = 512 * 1024
@@ -60,7 +60,7 @@ def replay_fault(letter: DeadLetter, sources: Mapping[str, int], *, has_value: b
     if origin.partition >= sources[origin.topic]:
         return f"topic {origin.topic} has no partition {origin.partition}"
     key_left_out = dict(letter.headers).get(KEY_LEFT_OUT_HEADER)
-    if key_left_out == UNKNOWN.encode():
+    if key_left_out == SIZE_UNKNOWN.encode():
         return "it stands for records that were skipped and could not be read"
     if key_left_out is not None:
         return f"its key was left out, because it is too large; only the original record has it: {origin}"

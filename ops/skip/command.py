@@ -24,7 +24,7 @@ from streams.model.errors import SinkAwayError
 from streams.runtime.faust.source_topics import describe_sources
 from streams.runtime.partition.batch import OutputRecord
 from streams.runtime.partition.sources import Source
-from streams.topics import DEAD_LETTERS, KEY_LEFT_OUT_HEADER, UNKNOWN
+from streams.topics import DEAD_LETTERS, KEY_LEFT_OUT_HEADER, SIZE_UNKNOWN
 
 ANSWER_S: Final = 10.0
 READ_S: Final = 10.0
@@ -148,6 +148,6 @@ def _letter(arguments: argparse.Namespace, reason: str, offset: int, record: Rec
         "timestamp": str(record.timestamp),
     }
     if record.offset is None:
-        headers[KEY_LEFT_OUT_HEADER] = UNKNOWN
+        headers[KEY_LEFT_OUT_HEADER] = SIZE_UNKNOWN
     key = b"" if record.key is None and record.value is None else record.key  # a producer refuses a record of nothing
     return OutputRecord(DEAD_LETTERS, key, record.value, tuple((name, text.encode()) for name, text in headers.items()))
