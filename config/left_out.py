@@ -6,6 +6,7 @@ import re
 from typing import Final
 
 from config.definition import Definition, Table
+from config.naming import source_schema
 
 _SETTING: Final = "column.exclude.list"
 
@@ -18,10 +19,5 @@ def left_out(definition: Definition) -> list[str]:
 
 def is_left_out(table: Table, name: str, definition: Definition) -> bool:
     """Whether a column of the source is left out on purpose."""
-    column = f"{namespace(definition)}.{table.source_name}.{name}"
+    column = f"{source_schema(definition)}.{table.source_name}.{name}"
     return any(re.match(pattern, column) for pattern in left_out(definition))
-
-
-def namespace(definition: Definition) -> str:
-    """Return the first part of a table's name in the connector's settings: of PostgreSQL, the schema."""
-    return (definition.schema or "public") if definition.engine == "postgres" else definition.database

@@ -20,7 +20,8 @@ from batch.bronze.connector_text import canonical_text
 from batch.bronze.progress import KEPT
 from batch.storage import canonical
 from config.definition import Definition, Table
-from config.left_out import left_out, namespace
+from config.left_out import left_out
+from config.naming import source_schema
 
 REST: Final = "_rest"
 
@@ -32,7 +33,7 @@ def rest_sql(table: Table, definition: Definition, row: str) -> str:
     """Return a Spark SQL expression for `_rest`, given one for a map from column names to texts."""
     known = ", ".join(f"'{name}'" for name in table.lake_columns)
     patterns = [_literal(pattern) for pattern in left_out(definition)]
-    column = _literal(f"{namespace(definition)}.{table.source_name}.")
+    column = _literal(f"{source_schema(definition)}.{table.source_name}.")
     excluded = "".join(f" AND NOT concat({column}, name) RLIKE {pattern}" for pattern in patterns)
     others = f"map_filter({row}, (name, value) -> value IS NOT NULL AND name NOT IN ({known}){excluded})"
     return f"nullif(to_json({others}), '{{}}')"

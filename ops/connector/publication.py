@@ -13,7 +13,8 @@ from config.definition import Definition, Table
 from config.engines.base import Connection
 from config.engines.postgres import HEARTBEAT_TABLE
 from config.engines.postgres_types import CURE, REFUSED
-from ops.connector.settings import SIGNAL_TABLE, source_schema
+from config.naming import source_schema
+from ops.connector.settings import SIGNAL_TABLE
 from stack.errors import StackError
 
 _TABLES: Final = f"""

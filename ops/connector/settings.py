@@ -17,8 +17,8 @@ import yaml
 
 from config.definition import Definition, Table
 from config.kafka_security import java_client
-from config.left_out import namespace
 from config.naming import connector_name as connector_name
+from config.naming import source_schema
 from config.settings import ConnectSettings
 from stack.errors import StackError
 from streams.model.position import with_epoch
@@ -79,11 +79,6 @@ def connector_settings(definition: Definition, settings: ConnectSettings, *, epo
     }
     _require_no_plain_secrets(result)
     return result
-
-
-def source_schema(definition: Definition) -> str:
-    """Return the first part of a table's name in the connector's settings and topics."""
-    return namespace(definition)
 
 
 def slot_name(dataset: str, epoch: int) -> str:

@@ -15,7 +15,8 @@ from uuid import NAMESPACE_URL, uuid4, uuid5
 
 from config.definition import Definition
 from config.engines.base import Connection
-from ops.connector.settings import SIGNAL_TABLE, source_schema
+from config.naming import source_schema
+from ops.connector.settings import SIGNAL_TABLE
 
 _POSITION_ID: Final = "millrace-position"
 _TABLE: Final = (

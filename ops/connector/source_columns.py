@@ -14,7 +14,7 @@ from typing import Final
 from config.definition import Definition, LogicalType, Table
 from config.engines.base import Connection, SourceSettings
 from config.left_out import is_left_out
-from ops.connector.settings import source_schema
+from config.naming import source_schema
 from ops.database import connected
 from stack.errors import StackError
 
